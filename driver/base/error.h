@@ -13,6 +13,7 @@
 
 #include <glib.h>
 #include <libvirt/virterror.h>
+#include <stdbool.h>
 
 #define FERRY_ERROR (ferry_error_quark())
 GQuark ferry_error_quark(void);

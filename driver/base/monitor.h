@@ -11,6 +11,7 @@
 
 #include <glib.h>
 #include <json-c/json.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
@@ -19,8 +20,8 @@ typedef struct Monitor Monitor;
 typedef struct MonitorCallbacks {
         /* An event: data may be NULL and is borrowed. timestamp_usec is the sender's wall clock, 0 if it gave none. */
         void (*event)(Monitor *monitor, const char *name, json_object *data, uint64_t timestamp_usec, void *userdata);
-        /* The connection is gone (reason set) or was closed by monitor_close() (reason NULL). Called once, last of all, from
-         * the loop. Outstanding calls have already failed. */
+        /* The peer ended the connection or it broke; not called for monitor_close(). Called once, last of all, from the loop.
+         * Outstanding calls have already failed. */
         void (*closed)(Monitor *monitor, const GError *reason, void *userdata);
 } MonitorCallbacks;
 
@@ -48,7 +49,8 @@ int monitor_handshake_qmp(Monitor *monitor, uint64_t timeout_usec, GError **rete
 int monitor_call(Monitor *monitor, const char *command, json_object *arguments, const int *fds, size_t n_fds,
                  uint64_t timeout_usec, json_object **ret_result, GError **reterr);
 
-/* As monitor_call() with a ready line (qemu-monitor-command passes the user's JSON through); returns the whole reply object. */
+/* As monitor_call() with a ready request object (consumed), to which an id is added: qemu-monitor-command passes the user's JSON through.
+ * Returns the whole reply object, be it "return" or "error". */
 int monitor_call_raw(Monitor *monitor, json_object *request, uint64_t timeout_usec, json_object **ret_reply, GError **reterr);
 
 /* Closes the connection; outstanding calls fail with -ENOTCONN. Idempotent. */

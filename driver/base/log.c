@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "driver/base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-journal.h>
+#include <time.h>
+
+static int log_level = LOG_INFO;
+
+void log_set_level(int level) {
+        log_level = level;
+}
+
+int log_get_level(void) {
+        return log_level;
+}
+
+void log_message(int level, const char *file, int line, const char *func, const char *format, ...) {
+        static const char *const names[] = { "emerg", "alert", "crit", "error", "warning", "notice", "info", "debug" };
+        g_autofree char *text = NULL;
+        struct timespec now;
+        struct tm tm;
+        va_list ap;
+
+        va_start(ap, format);
+        text = g_strdup_vprintf(format, ap);
+        va_end(ap);
+        if (g_getenv("JOURNAL_STREAM")) {
+                g_autofree char *code_file = g_strdup_printf("CODE_FILE=%s", file);
+                g_autofree char *code_line = g_strdup_printf("CODE_LINE=%d", line);
+
+                if (sd_journal_send_with_location(code_file, code_line, func, "MESSAGE=%s", text, "PRIORITY=%d", level,
+                                                  NULL) >= 0)
+                        return;
+        }
+        clock_gettime(CLOCK_REALTIME, &now);
+        gmtime_r(&now.tv_sec, &tm);
+        fprintf(stderr, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ %s: %s\n", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
+                tm.tm_hour, tm.tm_min, tm.tm_sec, now.tv_nsec / 1000000, names[level & LOG_PRIMASK], text);
+}
