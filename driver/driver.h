@@ -56,7 +56,10 @@ void driver_quiesce(Driver *driver, uint64_t timeout_usec);
 /* One per connection. A read-only client gets VIR_ERR_OPERATION_DENIED from every call that changes anything (and from
  * dumpxml --security-info), so front ends need no list of their own. */
 DriverClient *driver_client_new(Driver *driver, bool read_only, uid_t uid, pid_t pid);
-/* The connection is gone: cancels what must not outlive it (incoming migration that was prepared, outgoing that was begun). */
+/* The connection is gone: cancels what must not outlive it (incoming migration that was prepared, outgoing that was begun). Calls of this
+ * client may still be outstanding, and end in their own time; what they come to hold after this is released again at once. Idempotent. */
+void driver_client_disconnect(DriverClient *client);
+/* Disconnects and frees. No call of this client may be outstanding. */
 DriverClient *driver_client_free(DriverClient *client);
 
 /* ---- events ---- */
