@@ -50,6 +50,9 @@ typedef struct EngineStats {
 typedef struct EngineCallbacks {
         /* Source: an exact sync of all modules is done and the counter has moved (in this order). */
         void (*iteration)(Engine *engine, const EngineStats *stats, void *userdata);
+        /* Source, optional: nothing was left to send and the guest has written nothing since (the counter stands still: a round without bytes is
+         * not a round). Comes about every 100 ms for as long as that holds; stats are those of an exact sync. */
+        void (*pending)(Engine *engine, const EngineStats *stats, void *userdata);
         /* Source: the destination said READY: all RAM and device state are loaded there, it waits for COMMIT.
          * Destination: all RAM and the device state have arrived, RAM is final, and the device state has been written to device_state_fd. */
         void (*ready)(Engine *engine, void *userdata);
@@ -109,6 +112,7 @@ typedef struct EngineSourceArgs {
         uint64_t bandwidth_bytes_per_sec; /* 0: unlimited */
         uint64_t connect_timeout_usec;    /* 0: 10 s */
         uint64_t idle_timeout_usec;       /* as above */
+        uint64_t device_state_estimate_bytes; /* what the device state will be about; counts as stopcopy_bytes. 0: 512 KiB */
 } EngineSourceArgs;
 
 /* Source: connects, proves the token, agrees on the RAM table, registers dirty tracking and starts round 1. Fiber. */
@@ -118,10 +122,13 @@ int engine_source_set_bandwidth(Engine *engine, uint64_t bytes_per_sec, GError *
  * by the helper; not by us) and sends it. Returns when all of it is on the wire; `ready` comes later. Fiber. */
 int engine_source_stop_and_copy(Engine *engine, int device_state_fd, uint64_t timeout_usec, GError **reterr);
 /* Source, after `ready`: sends COMMIT and waits for the answer. Returns 0 when it was acknowledged; -ETIMEDOUT or -ENOTCONN when nobody can know: the
- * source must stay paused until Finish or Confirm settles it. Fiber. */
+ * source must stay paused until Finish or Confirm settles it; any other error: COMMIT was not sent, the guest may run on here. Fiber. */
 int engine_source_commit(Engine *engine, uint64_t timeout_usec, GError **reterr);
 /* Source, before commit: tells the destination to give up, undoes write protection (unregisters), and ends. Fiber. */
 int engine_source_cancel(Engine *engine, GError **reterr);
+/* Source: takes all write protection off the guest's RAM without any helper, e.g. after it was killed. Without it a guest whose writes were
+ * tracked synchronously would block. Harmless at any time when no helper runs; does not wait. 0 or negative errno. */
+int engine_source_unprotect(const EngineRamBlock *blocks, unsigned n_blocks, pid_t qemu_pid, int uffd_async, int uffd_sync, GError **reterr);
 
 /* Latest numbers. Cheap: what the last event or estimate said. */
 const EngineStats *engine_stats(const Engine *engine);
