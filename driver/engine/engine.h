@@ -60,6 +60,8 @@ typedef struct EngineCallbacks {
         void (*committed)(Engine *engine, void *userdata);
         /* Source: the destination says that the guest runs; at is CLOCK_REALTIME there, blackout is its own resume time in usec after COMMIT. */
         void (*running)(Engine *engine, uint64_t resume_usec, void *userdata);
+        /* Source, after COMMIT: the destination has ended its guest and says that it will never run there (engine_dest_abandon()). */
+        void (*abandoned)(Engine *engine, const char *reason, void *userdata);
         /* The job cannot go on (link lost, peer's error, protocol violation) but the process lives; or, with gone, it does not. The first error wins;
          * called at most once, also after success when the helper dies later. */
         void (*failed)(Engine *engine, const GError *error, bool gone, void *userdata);
@@ -86,6 +88,9 @@ typedef struct EngineDestArgs {
         unsigned port_min, port_max;             /* first free one is taken */
         const char *unix_path;                   /* instead of TCP */
         int device_state_fd;                     /* the engine writes QEMU's device state here and closes it; not consumed */
+        /* A file, open for writing, that records the commit: the engine writes one byte 'C' into it and fsyncs before it acknowledges COMMIT, so that a
+         * restarted daemon knows whose the guest is even if nobody was there to hear `committed`. Not consumed; -1: none. */
+        int commit_fd;
         uint64_t device_state_max_bytes;         /* refuse more (default 1 GiB when 0) */
         uint64_t idle_timeout_usec;              /* peer silent that long (it sends keepalives each second): failed. 0: 10 s */
 } EngineDestArgs;
@@ -96,6 +101,9 @@ int engine_dest_listen(Engine *engine, const EngineDestArgs *args, unsigned *ret
 int engine_dest_loaded(Engine *engine, GError **reterr);
 /* Destination: the guest runs; resume_usec: from `committed` to QEMU's RESUME. Fiber. Afterwards the helper ends by itself when the peer is done. */
 int engine_dest_running(Engine *engine, uint64_t resume_usec, GError **reterr);
+/* Destination, after `committed`: the guest could not be started here, its QEMU is gone and it never will run here: tells the source, which gets
+ * `abandoned` and may resume. Fiber; returns when the frame is on the wire. */
+int engine_dest_abandon(Engine *engine, const char *reason, GError **reterr);
 /* Destination: never start. Closes the data connection, so that no COMMIT can arrive any more. *ret_committed tells whether one had arrived before
  * (then nothing was closed and the guest belongs here). Fiber. */
 int engine_dest_refuse(Engine *engine, bool *ret_committed, GError **reterr);
