@@ -15,6 +15,7 @@
 #include <libvirt/virterror.h>
 #include <stdbool.h>
 
+/* The domain of all our errors. */
 #define FERRY_ERROR (ferry_error_quark())
 GQuark ferry_error_quark(void);
 

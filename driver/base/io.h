@@ -16,6 +16,7 @@ void fd_closep(int *fd);
 /* Returns the descriptor and marks the variable empty. */
 #define FD_STEAL(fd) ({ int fd_steal_ = (fd); (fd) = -EBADF; fd_steal_; })
 
+/* Set or clear O_NONBLOCK, FD_CLOEXEC. */
 int fd_set_nonblock(int fd, bool on);
 int fd_set_cloexec(int fd, bool on);
 

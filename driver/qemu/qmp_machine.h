@@ -32,6 +32,7 @@ typedef enum QmpRunState {
         _QMP_RUN_STATE_INVALID = -22, /* one that we do not know */
 } QmpRunState;
 
+/* QEMU's words for the states; NULL and _INVALID for what is none. */
 const char *qmp_run_state_to_string(QmpRunState state);
 QmpRunState qmp_run_state_from_string(const char *name);
 

@@ -49,6 +49,7 @@ typedef struct QmpMigrateInfo {
 void qmp_migrate_info_clear(QmpMigrateInfo *info);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(QmpMigrateInfo, qmp_migrate_info_clear)
 
+/* Asks for the state and the numbers; *ret_info is the caller's to clear. Fiber. */
 int qmp_query_migrate(Monitor *monitor, QmpMigrateInfo *ret_info, GError **reterr);
 
 typedef struct QmpMigrateCapability {
