@@ -34,6 +34,7 @@ typedef struct QmpBlockNode {
         uint64_t virtual_bytes;  /* what the guest sees */
         uint64_t actual_bytes;   /* allocated on the host */
 } QmpBlockNode;
+/* Array of n, qmp_block_nodes_free(); and the entry of a node by its name, or NULL. */
 int qmp_query_named_block_nodes(Monitor *monitor, QmpBlockNode **ret_nodes, unsigned *ret_n, GError **reterr);
 void qmp_block_nodes_free(QmpBlockNode *nodes, unsigned n);
 const QmpBlockNode *qmp_block_nodes_find(const QmpBlockNode *nodes, unsigned n, const char *node);

@@ -82,6 +82,7 @@ typedef struct QmpChardev {
         char *pty;            /* path of the slave, or NULL */
         bool frontend_open;   /* the guest has the port open: its agent is there */
 } QmpChardev;
+/* Array of n; qmp_chardevs_free(). */
 int qmp_query_chardevs(Monitor *monitor, QmpChardev **ret_chardevs, unsigned *ret_n, GError **reterr);
 void qmp_chardevs_free(QmpChardev *chardevs, unsigned n);
 

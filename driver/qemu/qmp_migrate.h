@@ -56,6 +56,7 @@ typedef struct QmpMigrateCapability {
         const char *name;
         bool on;
 } QmpMigrateCapability;
+/* Sets the named capabilities and leaves the others. */
 int qmp_migrate_set_capabilities(Monitor *monitor, const QmpMigrateCapability *capabilities, unsigned n, GError **reterr);
 
 /* UINT64_MAX leaves a parameter as it is. */

@@ -3,14 +3,14 @@
 """Each function that a header exports is documented: a comment in the same paragraph as its prototype.
 
 A paragraph is a run of lines without an empty one, so that one comment can speak for a group of calls. References and
-releases (x_ref, x_unref, x_free) need no words. Parameters that a comment names with @ must exist.
+releases (x_ref, x_unref, x_free, x_clear) need no words. Parameters that a comment names with @ must exist.
 """
 
 import re
 
 import checklib
 
-PLAIN = re.compile(r"\w+_(ref|unref|free|freep|unrefp)")
+PLAIN = re.compile(r"\w+_(ref|unref|free|freep|unrefp|clear)")
 PROTOTYPE_RE = re.compile(r"^(?:[A-Za-z_][\w ]*?[ *]+)(\w+)\s*\(([^;{}]*)\)[^;{}()]*(?:\([^;{}]*\))?\s*[;{]", re.M)
 
 
@@ -33,14 +33,28 @@ def paragraphs(text):
         yield first, "\n".join(lines)
 
 
+def blank_bodies(text):
+    """Turns what stands between braces into spaces, comments included: members are documented on their own."""
+    code = checklib.blank_comments(text)
+    result = list(text)
+    depth = 0
+    for at, char in enumerate(code):
+        if char == "}":
+            depth -= 1
+        if depth > 0 and text[at] != "\n":
+            result[at] = " "
+        if char == "{":
+            depth += 1
+    return "".join(result)
+
+
 def check(tree):
     problems = []
     for path in tree.files(".h", under=("driver", "xml", "daemon")):
         for first, text in paragraphs(tree.text(path)):
+            text = blank_bodies(text)
             code = checklib.blank_preprocessor(checklib.blank_comments(text))
-            if "typedef" in code or code.lstrip().startswith(("struct ", "enum ")) and "{" in code.split("(")[0]:
-                continue
-            found = list(PROTOTYPE_RE.finditer(code))
+            found = [match for match in PROTOTYPE_RE.finditer(code) if not match.group(0).startswith("typedef")]
             names = [match.group(1) for match in found if match.group(1).islower()]
             if not names:
                 continue
@@ -64,6 +78,7 @@ GOOD = [
 BAD = [
     ({"driver/a.h": "/* Adds. */\nint a_add(int a);\n\nint a_sub(int a,\n          int b);\n"}, "a_sub()"),
     ({"driver/a.h": "/* Type. */\ntypedef struct A A;\n\nA *a_new(void);\n"}, "a_new()"),
+    ({"driver/a.h": "/* A. */\ntypedef struct A A;\n\ntypedef struct B {\n        int b; /* b */\n} B;\nint b_new(B *b);\n"}, "b_new()"),
     ({"driver/a.h": "int a_f(const char *x, ...) G_GNUC_PRINTF(1, 2);\n"}, "a_f()"),
     ({"xml/a.h": "/* Adds.\n * @c: gone */\nint a_add(int a);\n"}, "@c"),
     ({"daemon/a.h": "static inline int a_x(void) {\n        return 1;\n}\n"}, "a_x()"),
