@@ -1,0 +1,41 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What users read is translated and comes from the right place: error_set() gets its sentence through _(), and driver/ and xml/
+log nothing above debug, except the main files of programs."""
+
+import re
+
+import checklib
+
+ERROR_RE = re.compile(r"\b(error_set(?:_errno)?)\s*\(\s*\w+\s*,[^,;]*,\s*(\"[^\"\n]*\")")
+# Only %s, colons and spaces: nothing in it to translate.
+BARE_RE = re.compile(r"\"(?:%s|[:\s])*\"")
+# libvirt's client compares this one with its own text, so it is part of the protocol.
+PROTOCOL = '"unknown procedure'
+LOUD_RE = re.compile(r"\b(log_info|log_warning|log_error|g_warning|g_message|syslog|perror)\s*\(")
+
+
+def check(tree):
+    problems = []
+    for path in tree.files(".c", under=("driver", "xml", "daemon", "tools")):
+        code = checklib.blank_comments(tree.text(path), keep_strings=True)
+        for call, text in ERROR_RE.findall(code):
+            if not BARE_RE.fullmatch(text) and not text.startswith(PROTOCOL):
+                problems.append(f"{path}: {call}(... {text}): the sentence must go through _()")
+        if path.startswith(("driver/", "xml/")) and not path.endswith("main.c") and path != "driver/base/log.c":
+            for call in LOUD_RE.findall(checklib.blank_comments(tree.text(path))):
+                problems.append(f"{path}: {call}(): what users must know is an error or an event; log at debug")
+    return problems
+
+
+GOOD = [{"driver/a.c": 'error_set(reterr, VIR_ERR_X, _("no %s"), a);\nerror_set(reterr, VIR_ERR_X, "%s", text);\n'
+                       'error_set(reterr, VIR_ERR_RPC, "unknown procedure: %d", n);\nlog_debug("x");\n',
+         "driver/engine/main.c": 'log_error("x");\n', "daemon/a.c": 'log_info("x");\n', "tests/a.c": 'error_set(e, C, "x");\n'}]
+BAD = [
+    ({"driver/a.c": 'error_set(reterr, VIR_ERR_X,\n          "no disk");\n'}, "no disk"),
+    ({"xml/a.c": 'error_set_errno(reterr, f(x), "cannot open %s", a);\n'}, "cannot open"),
+    ({"driver/a.c": 'log_warning("x");\n'}, "log_warning"),
+]
+
+if __name__ == "__main__":
+    checklib.run(check, GOOD, BAD)
