@@ -31,7 +31,7 @@ POLICY_SYSTEM = {"stdint.h", "stdbool.h", "stddef.h", "string.h"}
 
 # System headers with one room: prefix of the header -> the files that may include it.
 ROOMS = {
-    "gnutls/": r"driver/engine/channel_tls\.[ch]|daemon/rpc/.*tls\w*\.[ch]|driver/qemu/tls\w*\.[ch]",
+    "gnutls/": r"driver/engine/(channel_tls|handshake)\.[ch]|daemon/rpc/.*tls\w*\.[ch]|driver/qemu/tls\w*\.[ch]",
     "rdma/": r"driver/engine/channel_rdma\.[ch]",
     "infiniband/": r"driver/engine/channel_rdma\.[ch]",
     "libxml/": r"xml/.*|driver/(qemu|migration|domain)/.*|driver/\w+\.[ch]",
