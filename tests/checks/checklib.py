@@ -117,11 +117,17 @@ def functions(text):
             head_start = at + 1
 
 
+class Executable(str):
+    """The text of a file that make_tree() makes executable."""
+
+
 def make_tree(folder, files):
     for path, text in files.items():
         target = pathlib.Path(folder) / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
+        if isinstance(text, Executable):
+            target.chmod(0o755)
     return Tree(folder)
 
 
