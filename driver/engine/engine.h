@@ -50,6 +50,9 @@ typedef struct EngineStats {
 typedef struct EngineCallbacks {
         /* Source: an exact sync of all modules is done and the counter has moved (in this order). */
         void (*iteration)(Engine *engine, const EngineStats *stats, void *userdata);
+        /* Source, optional: nothing was left to send and the guest has written nothing since (the counter stands still: a round without bytes is
+         * not a round). Comes about every 100 ms for as long as that holds; stats are those of an exact sync. */
+        void (*pending)(Engine *engine, const EngineStats *stats, void *userdata);
         /* Source: the destination said READY: all RAM and device state are loaded there, it waits for COMMIT.
          * Destination: all RAM and the device state have arrived, RAM is final, and the device state has been written to device_state_fd. */
         void (*ready)(Engine *engine, void *userdata);
@@ -57,6 +60,8 @@ typedef struct EngineCallbacks {
         void (*committed)(Engine *engine, void *userdata);
         /* Source: the destination says that the guest runs; at is CLOCK_REALTIME there, blackout is its own resume time in usec after COMMIT. */
         void (*running)(Engine *engine, uint64_t resume_usec, void *userdata);
+        /* Source, after COMMIT: the destination has ended its guest and says that it will never run there (engine_dest_abandon()). */
+        void (*abandoned)(Engine *engine, const char *reason, void *userdata);
         /* The job cannot go on (link lost, peer's error, protocol violation) but the process lives; or, with gone, it does not. The first error wins;
          * called at most once, also after success when the helper dies later. */
         void (*failed)(Engine *engine, const GError *error, bool gone, void *userdata);
@@ -83,6 +88,9 @@ typedef struct EngineDestArgs {
         unsigned port_min, port_max;             /* first free one is taken */
         const char *unix_path;                   /* instead of TCP */
         int device_state_fd;                     /* the engine writes QEMU's device state here and closes it; not consumed */
+        /* A file, open for writing, that records the commit: the engine writes one byte 'C' into it and fsyncs before it acknowledges COMMIT, so that a
+         * restarted daemon knows whose the guest is even if nobody was there to hear `committed`. Not consumed; -1: none. */
+        int commit_fd;
         uint64_t device_state_max_bytes;         /* refuse more (default 1 GiB when 0) */
         uint64_t idle_timeout_usec;              /* peer silent that long (it sends keepalives each second): failed. 0: 10 s */
 } EngineDestArgs;
@@ -93,6 +101,9 @@ int engine_dest_listen(Engine *engine, const EngineDestArgs *args, unsigned *ret
 int engine_dest_loaded(Engine *engine, GError **reterr);
 /* Destination: the guest runs; resume_usec: from `committed` to QEMU's RESUME. Fiber. Afterwards the helper ends by itself when the peer is done. */
 int engine_dest_running(Engine *engine, uint64_t resume_usec, GError **reterr);
+/* Destination, after `committed`: the guest could not be started here, its QEMU is gone and it never will run here: tells the source, which gets
+ * `abandoned` and may resume. Fiber; returns when the frame is on the wire. */
+int engine_dest_abandon(Engine *engine, const char *reason, GError **reterr);
 /* Destination: never start. Closes the data connection, so that no COMMIT can arrive any more. *ret_committed tells whether one had arrived before
  * (then nothing was closed and the guest belongs here). Fiber. */
 int engine_dest_refuse(Engine *engine, bool *ret_committed, GError **reterr);
@@ -109,6 +120,7 @@ typedef struct EngineSourceArgs {
         uint64_t bandwidth_bytes_per_sec; /* 0: unlimited */
         uint64_t connect_timeout_usec;    /* 0: 10 s */
         uint64_t idle_timeout_usec;       /* as above */
+        uint64_t device_state_estimate_bytes; /* what the device state will be about; counts as stopcopy_bytes. 0: 512 KiB */
 } EngineSourceArgs;
 
 /* Source: connects, proves the token, agrees on the RAM table, registers dirty tracking and starts round 1. Fiber. */
@@ -118,10 +130,13 @@ int engine_source_set_bandwidth(Engine *engine, uint64_t bytes_per_sec, GError *
  * by the helper; not by us) and sends it. Returns when all of it is on the wire; `ready` comes later. Fiber. */
 int engine_source_stop_and_copy(Engine *engine, int device_state_fd, uint64_t timeout_usec, GError **reterr);
 /* Source, after `ready`: sends COMMIT and waits for the answer. Returns 0 when it was acknowledged; -ETIMEDOUT or -ENOTCONN when nobody can know: the
- * source must stay paused until Finish or Confirm settles it. Fiber. */
+ * source must stay paused until Finish or Confirm settles it; any other error: COMMIT was not sent, the guest may run on here. Fiber. */
 int engine_source_commit(Engine *engine, uint64_t timeout_usec, GError **reterr);
 /* Source, before commit: tells the destination to give up, undoes write protection (unregisters), and ends. Fiber. */
 int engine_source_cancel(Engine *engine, GError **reterr);
+/* Source: takes all write protection off the guest's RAM without any helper, e.g. after it was killed. Without it a guest whose writes were
+ * tracked synchronously would block. Harmless at any time when no helper runs; does not wait. 0 or negative errno. */
+int engine_source_unprotect(const EngineRamBlock *blocks, unsigned n_blocks, pid_t qemu_pid, int uffd_async, int uffd_sync, GError **reterr);
 
 /* Latest numbers. Cheap: what the last event or estimate said. */
 const EngineStats *engine_stats(const Engine *engine);

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a migration costs: RAM that is really allocated, and processor time of whole process trees."""
+
+import os
+import re
+
+MIB = 1 << 20
+
+
+def ram_bytes(pid, size_bytes):
+    """Bytes allocated for the guest RAM of QEMU pid, which has size_bytes of it.
+
+    Shared RAM (memfd, tmpfs): blocks of the file, whoever touched them. Private RAM: what QEMU's mapping holds."""
+    best = None
+    seen = {}
+    header = re.compile(r'^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ (\d+)\s*(.*)$')
+    current = None
+    with open(f'/proc/{pid}/smaps', encoding='ascii', errors='replace') as smaps:
+        for line in smaps:
+            match = header.match(line)
+            if match:
+                start, end = int(match[1], 16), int(match[2], 16)
+                current = (start, end, match[3], int(match[4]))
+                if end - start >= size_bytes // 2 and 'w' in match[3]:
+                    seen[current] = 0
+            elif current in seen and line.startswith('Rss:'):
+                seen[current] = int(line.split()[1]) * 1024
+    for (start, end, flags, inode), rss in seen.items():
+        used = os.stat(f'/proc/{pid}/map_files/{start:x}-{end:x}').st_blocks * 512 if inode and 's' in flags else rss
+        if end - start <= size_bytes + 4 * MIB and (best is None or used > best):
+            best = used
+    if best is None:
+        raise ValueError(f'QEMU {pid} has no mapping of {size_bytes} bytes')
+    return best
+
+
+class CpuGroup:
+    """A control group for one side of a migration. Processes that have ended stay counted."""
+
+    def __init__(self, name):
+        with open('/proc/mounts', encoding='ascii') as mounts:
+            fields = [line.split() for line in mounts]
+        unified = [f[1] for f in fields if f[2] == 'cgroup2']
+        accounting = [f[1] for f in fields if f[2] == 'cgroup' and 'cpuacct' in f[3].split(',')]
+        self.v2 = bool(unified)
+        base = (unified or accounting or [None])[0]
+        if base is None:
+            raise OSError('no control groups are mounted')
+        self.path = os.path.join(base, name)
+        os.makedirs(self.path, exist_ok=True)
+
+    def enter(self):
+        """Moves the calling process in; for Popen's preexec_fn."""
+        with open(os.path.join(self.path, 'cgroup.procs'), 'w', encoding='ascii') as procs:
+            procs.write(str(os.getpid()))
+
+    def seconds(self):
+        """Processor seconds used so far."""
+        if not self.v2:
+            with open(os.path.join(self.path, 'cpuacct.usage'), encoding='ascii') as usage:
+                return int(usage.read()) / 1e9
+        with open(os.path.join(self.path, 'cpu.stat'), encoding='ascii') as stat:
+            for line in stat:
+                if line.startswith('usage_usec'):
+                    return int(line.split()[1]) / 1e6
+        return 0.0
+
+    def pids(self):
+        """Processes in the group now."""
+        with open(os.path.join(self.path, 'cgroup.procs'), encoding='ascii') as procs:
+            return [int(pid) for pid in procs.read().split()]
+
+    def close(self):
+        """Removes the group; it must be empty."""
+        try:
+            os.rmdir(self.path)
+        except OSError:
+            pass
