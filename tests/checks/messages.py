@@ -8,8 +8,8 @@ import re
 import checklib
 
 ERROR_RE = re.compile(r"\b(error_set(?:_errno)?)\s*\(\s*\w+\s*,[^,;]*,\s*(\"[^\"\n]*\")")
-# Only %s, colons and spaces: nothing in it to translate.
-BARE_RE = re.compile(r"\"(?:%s|[:\s])*\"")
+# Only conversions and punctuation: nothing in it to translate.
+BARE_RE = re.compile(r"\"(?:%[0-9.*zhl]*[a-zA-Z]|[^\w%])*\"")
 # libvirt's client compares this one with its own text, so it is part of the protocol.
 PROTOCOL = '"unknown procedure'
 LOUD_RE = re.compile(r"\b(log_info|log_warning|log_error|g_warning|g_message|syslog|perror)\s*\(")
@@ -28,7 +28,7 @@ def check(tree):
     return problems
 
 
-GOOD = [{"driver/a.c": 'error_set(reterr, VIR_ERR_X, _("no %s"), a);\nerror_set(reterr, VIR_ERR_X, "%s", text);\n'
+GOOD = [{"driver/a.c": 'error_set(reterr, VIR_ERR_X, _("no %s"), a);\nerror_set(reterr, VIR_ERR_X, "%s:%zu: %s", a, 1, text);\n'
                        'error_set(reterr, VIR_ERR_RPC, "unknown procedure: %d", n);\nlog_debug("x");\n',
          "driver/engine/main.c": 'log_error("x");\n', "daemon/a.c": 'log_info("x");\n', "tests/a.c": 'error_set(e, C, "x");\n'}]
 BAD = [
