@@ -38,9 +38,18 @@ typedef enum VirtType {
 } VirtType;
 DEF_ENUM_DECLARE(VirtType, virt_type)
 
+typedef enum SeclabelType {
+        SECLABEL_TYPE_UNSET,
+        SECLABEL_TYPE_NONE,
+        SECLABEL_TYPE_DYNAMIC,
+        SECLABEL_TYPE_LAST,
+} SeclabelType;
+DEF_ENUM_DECLARE(SeclabelType, seclabel_type)
+
 /* <seclabel>: type 'none', or 'dynamic' with what libvirt writes into the XML of a running guest. Kept, never applied. */
 typedef struct SeclabelDef {
-        char *type, *model;
+        SeclabelType type; /* UNSET: dynamic */
+        char *model;
         TriState relabel;
         char *label, *imagelabel, *baselabel;
 } SeclabelDef;
@@ -70,7 +79,7 @@ typedef struct DomainDef {
         CputuneDef cputune;
         NumatuneDef numatune;
         char *partition; /* <resource><partition>: kept, not used */
-        SysinfoDef sysinfo; /* type NULL: none */
+        SysinfoDef sysinfo; /* type 0: none */
         OsDef os;
         FeaturesDef features;
         CpuDef cpu;

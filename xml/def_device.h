@@ -61,8 +61,6 @@ typedef enum ControllerModel {
         CONTROLLER_MODEL_PCIE_ROOT_PORT,
         CONTROLLER_MODEL_PCIE_SWITCH_UPSTREAM_PORT,
         CONTROLLER_MODEL_PCIE_SWITCH_DOWNSTREAM_PORT,
-        CONTROLLER_MODEL_PCI_EXPANDER_BUS,
-        CONTROLLER_MODEL_PCIE_EXPANDER_BUS,
         /* usb */
         CONTROLLER_MODEL_PIIX3_UHCI,
         CONTROLLER_MODEL_PIIX4_UHCI,
@@ -91,7 +89,6 @@ typedef struct ControllerDef {
         int chassis;      /* pcie-root-port, pcie-switch-downstream-port; -1: not said */
         int port;         /* pcie-root-port; -1: not said (written in hex) */
         int chassis_nr;   /* pci-bridge; -1 */
-        int bus_nr;       /* expander buses; -1 */
         TriState hotplug;
         uint64_t pcihole64_kib; /* pci(e)-root; 0: not said */
         int usb_ports;          /* usb xhci; -1 */

@@ -104,13 +104,14 @@ typedef enum DiskStartupPolicy {
 } DiskStartupPolicy;
 DEF_ENUM_DECLARE(DiskStartupPolicy, disk_startup_policy)
 
-/* One image below a disk's own, as the XML of a running guest lists them (top down). type UNSET: end of the chain ("<backingStore/>").
- * Kept for tools; what is opened is what the image's own metadata names. */
+/* One image below a disk's own, as the XML of a running guest lists them; "<backingStore/>" (type UNSET) ends the chain. Kept for tools;
+ * what is opened is what the image's own metadata names. */
 typedef struct DiskBackingDef {
         DiskType type;
         DiskFormat format;
         char *source;
         unsigned index;
+        GPtrArray *below; /* DiskBackingDef, at most one */
 } DiskBackingDef;
 
 /* <disk> */
@@ -122,7 +123,7 @@ typedef struct DiskDef {
         char *source;      /* path of the file or block device; NULL: cdrom without a medium */
         unsigned source_index; /* live */
         DiskStartupPolicy startup_policy;
-        char *driver_name; /* "qemu" */
+        int driver_name; /* 1: "qemu" was said, which is all there is */
         DiskFormat format; /* raw after completion if not said */
         DiskCache cache;
         DiskIo io;
@@ -135,6 +136,6 @@ typedef struct DiskDef {
         char *serial, *wwn, *vendor, *product;
         unsigned logical_block_bytes, physical_block_bytes; /* 0: not said */
         DiskTray tray; /* live */
-        GPtrArray *backing; /* DiskBackingDef; live */
+        GPtrArray *backing; /* DiskBackingDef, at most one; live */
         DeviceInfo info;
 } DiskDef;

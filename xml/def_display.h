@@ -36,7 +36,6 @@ typedef struct GraphicsDef {
         int port;     /* 5900..; -1: chosen when the domain starts (autoport) */
         TriState autoport; /* YES: port is live data */
         int websocket; /* -1: chosen when the domain starts; 0: none */
-        char *listen_attr; /* listen= on <graphics> as written; equals listen_address after parsing */
         ListenType listen;
         char *listen_address; /* address; NULL: 127.0.0.1 */
         char *listen_socket;  /* socket; NULL: made up when the domain starts */
@@ -114,5 +113,5 @@ typedef struct SoundDef {
 /* <audio id= type='none'/> */
 typedef struct AudioDef {
         int id;
-        char *type; /* "none" */
+        int type; /* 1: "none", which is all there is */
 } AudioDef;

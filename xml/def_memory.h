@@ -72,6 +72,7 @@ typedef struct MemnodeDef {
 /* <numatune>; mode UNSET with a nodeset means strict */
 typedef struct NumatuneDef {
         bool memory; /* <memory> is there */
+        int placement; /* 1: "static" was said, which is all there is */
         NumaMode mode;
         Bitset *nodeset;     /* host nodes */
         GPtrArray *memnodes; /* MemnodeDef */

@@ -15,7 +15,7 @@ DEF_ENUM_DECLARE(RngBackend, rng_backend)
 
 /* <rng model='virtio'> */
 typedef struct RngDef {
-        char *model; /* "virtio" */
+        int model; /* 1: "virtio", which is all there is */
         unsigned rate_bytes, rate_period_msec; /* 0: not said */
         RngBackend backend;
         char *path; /* random: /dev/urandom after completion if not said */

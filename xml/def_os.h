@@ -77,7 +77,7 @@ typedef struct OsDef {
         GPtrArray *firmware_features; /* OsFirmwareFeatureDef */
         OsArch arch;
         char *machine; /* canonical after completion, e.g. "pc-q35-7.2" */
-        char *type;    /* "hvm" */
+        int type;      /* 1: "hvm", which is all there is */
         char *loader;
         TriState loader_readonly, loader_secure, loader_stateless;
         OsLoaderType loader_type;
@@ -111,7 +111,7 @@ typedef struct SysinfoBoardDef {
 
 /* <sysinfo type='smbios'> */
 typedef struct SysinfoDef {
-        char *type;         /* "smbios" */
+        int type;           /* 0: no <sysinfo>; 1: "smbios", which is all there is */
         GPtrArray *bios;    /* SysinfoEntryDef: vendor, version, date, release */
         GPtrArray *system;  /* SysinfoEntryDef: manufacturer, product, version, serial, uuid, sku, family */
         GPtrArray *boards;  /* SysinfoBoardDef: manufacturer, product, version, serial, asset, location */
