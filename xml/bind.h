@@ -104,6 +104,7 @@ bool bind_applies(const BindSpec *spec, const BindField *field, const void *obje
 /* The value of spec's discriminator in object; 0 if it has none. */
 int bind_discriminator(const BindSpec *spec, const void *object);
 
+/* Where the field is in object; the object's constness is the caller's business. */
 static inline void *bind_member(const BindField *field, const void *object) {
         return (char *) object + field->offset;
 }
