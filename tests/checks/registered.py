@@ -25,7 +25,7 @@ def check(tree):
     for path in tree.files(".c", ".py", under=("tests",)):
         name = posixpath.basename(path)
         if name.startswith(("test-", "test_", "fuzz_", "fuzz-")) and not any(word.endswith(path) for word in words):
-            problems.append(f"{path}: no meson.build makes a test of it")
+            problems.append(f"{path}: no meson.build makes a test of it (a new folder: meson setup --reconfigure)")
     return problems
 
 
