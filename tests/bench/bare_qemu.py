@@ -66,9 +66,13 @@ def set_up(side, multifd):
         side.qmp.command('migrate-set-parameters', **{'multifd-channels': 2})
 
 
-def run(folder, control, groups, options, backend, multifd):
+def run(folder, groups, options, backend, multifd):
     """Boots, fills, migrates, verifies. Returns the measured numbers."""
-    control.forget()
+    with guest.Control(os.path.join(folder, 'control')) as control:
+        return run_on(folder, control, groups, options, backend, multifd)
+
+
+def run_on(folder, control, groups, options, backend, multifd):
     source = BareQemu(folder, 'source', control, groups[0], options, backend, False)
     sides = [source]
     try:

@@ -7,31 +7,57 @@ import re
 MIB = 1 << 20
 
 
-def ram_bytes(pid, size_bytes):
-    """Bytes allocated for the guest RAM of QEMU pid, which has size_bytes of it.
+class Ram:
+    """What is allocated for the guest RAM of QEMU pid, which has size_bytes of it.
 
-    Shared RAM (memfd, tmpfs): blocks of the file, whoever touched them. Private RAM: what QEMU's mapping holds."""
-    best = None
-    seen = {}
-    header = re.compile(r'^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ (\d+)\s*(.*)$')
-    current = None
-    with open(f'/proc/{pid}/smaps', encoding='ascii', errors='replace') as smaps:
-        for line in smaps:
-            match = header.match(line)
-            if match:
-                start, end = int(match[1], 16), int(match[2], 16)
-                current = (start, end, match[3], int(match[4]))
-                if end - start >= size_bytes // 2 and 'w' in match[3]:
-                    seen[current] = 0
-            elif current in seen and line.startswith('Rss:'):
-                seen[current] = int(line.split()[1]) * 1024
-    for (start, end, flags, inode), rss in seen.items():
-        used = os.stat(f'/proc/{pid}/map_files/{start:x}-{end:x}').st_blocks * 512 if inode and 's' in flags else rss
-        if end - start <= size_bytes + 4 * MIB and (best is None or used > best):
-            best = used
-    if best is None:
-        raise ValueError(f'QEMU {pid} has no mapping of {size_bytes} bytes')
-    return best
+    Shared RAM (memfd, tmpfs): blocks of its file, whoever touched them. The file is held, so that it can be asked after QEMU has ended.
+    Private RAM: what QEMU's mapping holds."""
+
+    def __init__(self, pid, size_bytes):
+        self.pid = pid
+        self.size = size_bytes
+        self.fd = None
+        best = None
+        for start, end, flags, inode, rss in self._mappings(pid):
+            if 'w' in flags and size_bytes // 2 <= end - start <= size_bytes + 4 * MIB and (best is None or rss > best[4]):
+                best = (start, end, flags, inode, rss)
+        if best is None:
+            raise ValueError(f'QEMU {pid} has no mapping of {size_bytes} bytes')
+        self.start = best[0]
+        if best[3] and 's' in best[2]:
+            self.fd = os.open(f'/proc/{pid}/map_files/{best[0]:x}-{best[1]:x}', os.O_PATH | os.O_CLOEXEC)
+
+    @staticmethod
+    def _mappings(pid):
+        header = re.compile(r'^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ (\d+)')
+        current = None
+        with open(f'/proc/{pid}/smaps', encoding='ascii', errors='replace') as smaps:
+            for line in smaps:
+                match = header.match(line)
+                if match:
+                    current = int(match[1], 16), int(match[2], 16), match[3], int(match[4])
+                elif line.startswith('Rss:'):
+                    yield (*current, int(line.split()[1]) * 1024)
+
+    def bytes(self):
+        """Bytes allocated now."""
+        if self.fd is not None:
+            return os.fstat(self.fd).st_blocks * 512
+        return next((rss for start, _, _, _, rss in self._mappings(self.pid) if start == self.start), 0)
+
+    def close(self):
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+
+
+def ram_bytes(pid, size_bytes):
+    """Bytes allocated for the guest RAM of QEMU pid, once."""
+    ram = Ram(pid, size_bytes)
+    try:
+        return ram.bytes()
+    finally:
+        ram.close()
 
 
 class CpuGroup:

@@ -68,21 +68,26 @@ class Host:
         self.bed = bed
         self.name = name
         self.address = address
-        self.namespace = f'fry{bed.tag}{name[0]}'
+        self.namespace = f'fry{bed.tag}{name[0]}'  # empty network: it does not exist
         self.link = f'fry{bed.tag}{name[0]}0'
         self.root = os.path.join(bed.folder, name)
         self.group = measure.CpuGroup(self.namespace)
         self.daemon = None
         self.socket = None
         self._connection = None
-        os.makedirs(self.root)
+        # Both share the machine's name and id; migration needs two hosts.
+        folder = os.path.join(self.root, 'etc/libvirt')
+        os.makedirs(folder)
+        with open(os.path.join(folder, 'virtferryd.conf'), 'w', encoding='utf-8') as config:
+            config.write(f'hostname = "{name}"\nhost_uuid = "{uuid.uuid4()}"\nmigration_host = "{address}"\nlog_level = 1\n')
 
     # the daemon
 
     def start(self, *arguments, environment=None):
         """Starts the daemon and waits for its socket."""
-        command = ['nsenter', '--net=/run/netns/' + self.namespace, 'unshare', '--uts', 'sh', '-c', 'hostname "$0" && exec "$@"',
-                   self.name, DAEMON, '--root', self.root, *arguments]
+        # Not `ip netns exec`: that makes a new mount namespace each time, where the next daemon would not see this one's mounts.
+        command = ['nsenter', '--net=/run/netns/' + self.namespace] if self.bed.network else []
+        command += [DAEMON, '--root', self.root, *arguments]
         variables = dict(os.environ, **(environment or {}))
         with open(os.path.join(self.bed.folder, self.name + '.log'), 'ab') as log:
             self.daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=variables,
@@ -233,13 +238,17 @@ class Host:
         for point in reversed(points):
             if point.startswith(self.root + '/'):
                 run('umount', '-l', point, check=False)
-        run('ip', 'netns', 'del', self.namespace, check=False)
+        if self.bed.network:
+            run('ip', 'netns', 'del', self.namespace, check=False)
 
 
 class Bed:
-    """Both hosts, the link between them, a folder that both see (disks, the guest's control line)."""
+    """Both hosts, the link between them, a folder that both see (disks, the guest's control line).
 
-    def __init__(self):
+    Without network both are on the machine's own loopback interface (for the benchmark, so that the veth pair costs nothing)."""
+
+    def __init__(self, network=True):
+        self.network = network
         self.tag = f'{os.getpid() % 0x100000:05x}'
         self.folder = tempfile.mkdtemp(prefix='ferry-live-', dir='/var/tmp')
         os.chmod(self.folder, 0o755)
@@ -255,6 +264,10 @@ class Bed:
 
     def _set_up(self):
         octet = os.getpid() % 250 + 1
+        if not self.network:
+            self.hosts += [Host(self, name, '127.0.0.1') for name in ('alpha', 'beta')]
+            self.control = guest.Control(os.path.join(self.folder, 'control'))
+            return
         addresses = [f'10.199.{octet}.1', f'10.199.{octet}.2']
         for name, address in zip(('alpha', 'beta'), addresses):
             host = Host(self, name, address)
@@ -293,11 +306,13 @@ class Bed:
                 return log.read()
         return ''
 
-    def domain_xml(self, name='guest', memory_mib=512, identity=None, backing='', devices='', vcpus=1, current_mib=None, top=''):
+    def domain_xml(self, name='guest', memory_mib=512, identity=None, backing='', devices='', vcpus=1, current_mib=None, top='',
+                   domain_type=None):
         """XML of a test guest: console on a pty, control line to this bed. The other arguments go in as they are."""
         current = f"<currentMemory unit='MiB'>{current_mib}</currentMemory>" if current_mib else ''
-        cpu = "<cpu mode='host-passthrough'/>" if self.kvm else ''
-        return f"""<domain type='{"kvm" if self.kvm else "qemu"}'>
+        domain_type = domain_type or ('kvm' if self.kvm else 'qemu')
+        cpu = "<cpu mode='host-passthrough'/>" if domain_type == 'kvm' else ''
+        return f"""<domain type='{domain_type}'>
   <name>{name}</name>
   <uuid>{identity or uuid.uuid4()}</uuid>
   <memory unit='MiB'>{memory_mib}</memory>

@@ -9,7 +9,7 @@
  * of the page tables falls into that time and the write after it goes unseen. A migration that does not know this loses the data.
  */
 
-#define FUSE_USE_VERSION 35
+#define FUSE_USE_VERSION 312
 
 #include <errno.h>
 #include <fcntl.h>

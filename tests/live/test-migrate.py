@@ -126,6 +126,11 @@ class Migrate(case.LiveCase):
         self.migrate(self.alpha, self.beta, '--listen-address', self.beta.address, uri=f'tcp://{self.beta.address}:49300')
         self.check_moved(self.alpha, self.beta)
 
+    def test_uri_from_the_destination(self):
+        """Without --migrateuri the destination names itself and its port."""
+        self.migrate(self.alpha, self.beta, uri=False)
+        self.check_moved(self.alpha, self.beta)
+
     def test_abort_on_error(self):
         self.migrate(self.alpha, self.beta, '--abort-on-error')
         self.check_moved(self.alpha, self.beta)
