@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * QEMU's monitor commands with types. All calls wait (fiber) at most QMP_TIMEOUT_USEC unless they say otherwise; 0 or negative errno, with the
- * errors of monitor_call(). QEMU's own text is kept. Protocol: QEMU's docs/interop/qmp-spec and qapi schema, 7.2 to 11.1.
+ * QEMU's monitor commands with types. All calls wait (fiber) at most QMP_TIMEOUT_USEC unless they say otherwise; 0 or
+ * negative errno, with the errors of monitor_call(). QEMU's own text is kept. Protocol: QEMU's docs/interop/qmp-spec
+ * and qapi schema, 7.2 to 11.1.
  */
 
 #include <stdint.h>

@@ -11,8 +11,8 @@
 #include "driver/base/monitor.h"
 
 typedef struct QmpBlockStats {
-        char *qdev;  /* the device's QOM path or id */
-        char *node;  /* top node's name */
+        char *qdev; /* the device's QOM path or id */
+        char *node; /* top node's name */
         uint64_t rd_bytes, rd_operations, rd_total_nsec;
         uint64_t wr_bytes, wr_operations, wr_total_nsec;
         uint64_t flush_operations, flush_total_nsec;
@@ -29,18 +29,20 @@ typedef struct QmpBlockNode {
         char *driver;
         char *filename;
         bool read_only;
-        bool direct;             /* cache.direct: O_DIRECT */
+        bool direct; /* cache.direct: O_DIRECT */
         bool no_flush;
-        uint64_t virtual_bytes;  /* what the guest sees */
-        uint64_t actual_bytes;   /* allocated on the host */
+        uint64_t virtual_bytes; /* what the guest sees */
+        uint64_t actual_bytes;  /* allocated on the host */
 } QmpBlockNode;
 /* Array of n, qmp_block_nodes_free(); and the entry of a node by its name, or NULL. */
 int qmp_query_named_block_nodes(Monitor *monitor, QmpBlockNode **ret_nodes, unsigned *ret_n, GError **reterr);
 void qmp_block_nodes_free(QmpBlockNode *nodes, unsigned n);
 const QmpBlockNode *qmp_block_nodes_find(const QmpBlockNode *nodes, unsigned n, const char *node);
 
-/* Opens nodes again with other options: a JSON array of complete node descriptions as -blockdev has them, each with "node-name". Consumes options. QEMU >= 6.1. */
+/* Opens nodes again with other options: a JSON array of complete node descriptions as -blockdev has them, each with
+ * "node-name". Consumes options. QEMU >= 6.1. */
 int qmp_blockdev_reopen(Monitor *monitor, json_object *options, GError **reterr);
 
-/* Whether a disk failed with an I/O error since the guest last ran: device-name or qdev -> "ok", "failed", "nospace"; NULL if unknown. */
+/* Whether a disk failed with an I/O error since the guest last ran: device-name or qdev -> "ok", "failed", "nospace";
+ * NULL if unknown. */
 int qmp_query_block_io_status(Monitor *monitor, const char *alias, char **ret_status, GError **reterr);

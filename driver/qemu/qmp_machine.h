@@ -49,7 +49,8 @@ int qmp_quit(Monitor *monitor, GError **reterr);
 int qmp_system_powerdown(Monitor *monitor, GError **reterr);
 int qmp_system_reset(Monitor *monitor, GError **reterr);
 int qmp_query_status(Monitor *monitor, QmpStatus *ret_status, GError **reterr);
-/* What the guest's power-off and reset do from now on: "poweroff"/"pause" and "reset"/"shutdown" (set-action, QEMU >= 6.0). NULL leaves one. */
+/* What the guest's power-off and reset do from now on: "poweroff"/"pause" and "reset"/"shutdown" (set-action, QEMU
+ * >= 6.0). NULL leaves one. */
 int qmp_set_action(Monitor *monitor, const char *reboot, const char *shutdown, GError **reterr);
 
 typedef struct QmpCpu {
@@ -79,8 +80,8 @@ int qmp_balloon_set_period(Monitor *monitor, const char *alias, unsigned seconds
 
 typedef struct QmpChardev {
         char *id;
-        char *pty;            /* path of the slave, or NULL */
-        bool frontend_open;   /* the guest has the port open: its agent is there */
+        char *pty;          /* path of the slave, or NULL */
+        bool frontend_open; /* the guest has the port open: its agent is there */
 } QmpChardev;
 /* Array of n; qmp_chardevs_free(). */
 int qmp_query_chardevs(Monitor *monitor, QmpChardev **ret_chardevs, unsigned *ret_n, GError **reterr);

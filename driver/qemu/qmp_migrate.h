@@ -43,8 +43,8 @@ typedef struct QmpMigrateInfo {
         uint64_t transferred_bytes, remaining_bytes, total_bytes;
         uint64_t normal_pages, duplicate_pages, page_bytes;
         uint64_t dirty_sync_count, dirty_pages_per_sec;
-        double mbps;           /* megabit per second */
-        char *error;           /* "error-desc", or NULL */
+        double mbps; /* megabit per second */
+        char *error; /* "error-desc", or NULL */
 } QmpMigrateInfo;
 void qmp_migrate_info_clear(QmpMigrateInfo *info);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(QmpMigrateInfo, qmp_migrate_info_clear)
@@ -57,7 +57,8 @@ typedef struct QmpMigrateCapability {
         bool on;
 } QmpMigrateCapability;
 /* Sets the named capabilities and leaves the others. */
-int qmp_migrate_set_capabilities(Monitor *monitor, const QmpMigrateCapability *capabilities, unsigned n, GError **reterr);
+int qmp_migrate_set_capabilities(Monitor *monitor, const QmpMigrateCapability *capabilities, unsigned n,
+                                 GError **reterr);
 
 /* UINT64_MAX leaves a parameter as it is. */
 typedef struct QmpMigrateParameters {
@@ -66,8 +67,8 @@ typedef struct QmpMigrateParameters {
 } QmpMigrateParameters;
 int qmp_migrate_set_parameters(Monitor *monitor, const QmpMigrateParameters *parameters, GError **reterr);
 
-/* Source: QEMU writes its migration stream into fd (a socket or pipe; not consumed). Returns when it has started; the MIGRATION event or
- * qmp_query_migrate() tells the end. */
+/* Source: QEMU writes its migration stream into fd (a socket or pipe; not consumed). Returns when it has started; the
+ * MIGRATION event or qmp_query_migrate() tells the end. */
 int qmp_migrate_fd(Monitor *monitor, int fd, GError **reterr);
 /* Destination, QEMU started with -incoming defer: reads the stream from fd (not consumed). */
 int qmp_migrate_incoming_fd(Monitor *monitor, int fd, GError **reterr);
