@@ -16,6 +16,8 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "driver/domain/event.h" /* DomainRef, DriverEvent */
+
 typedef struct Driver Driver;
 typedef struct DriverClient DriverClient;
 
@@ -61,35 +63,10 @@ DriverClient *driver_client_new(Driver *driver, bool read_only, uid_t uid, pid_t
 void driver_client_disconnect(DriverClient *client);
 /* Disconnects and frees. No call of this client may be outstanding. */
 DriverClient *driver_client_free(DriverClient *client);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DriverClient, driver_client_free)
 
 /* ---- events ---- */
 
-typedef struct DomainRef {
-        char *name;
-        unsigned char uuid[VIR_UUID_BUFLEN];
-        int id; /* -1 while inactive */
-} DomainRef;
-void domain_ref_clear(DomainRef *ref);
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(DomainRef, domain_ref_clear)
-
-typedef struct DriverEvent {
-        int id; /* VIR_DOMAIN_EVENT_ID_*; -1: a raw QEMU event (qemu-monitor-event) */
-        const DomainRef *domain;
-        union {
-                struct { int event, detail; } lifecycle;          /* ID_LIFECYCLE */
-                int64_t rtc_offset;                               /* ID_RTC_CHANGE */
-                int watchdog_action;                              /* ID_WATCHDOG */
-                struct { const char *source_path, *device_alias, *reason; int action; } io_error; /* ID_IO_ERROR, ID_IO_ERROR_REASON */
-                uint64_t balloon_kib;                             /* ID_BALLOON_CHANGE */
-                int iteration;                                    /* ID_MIGRATION_ITERATION */
-                struct { virTypedParameterPtr params; int n_params; } job_completed; /* ID_JOB_COMPLETED */
-                struct { int state, reason; } agent;              /* ID_AGENT_LIFECYCLE */
-                const char *device_alias;                         /* ID_DEVICE_ADDED, ID_DEVICE_REMOVED */
-                struct { const char *name, *details; int64_t seconds; unsigned micros; } monitor; /* id -1 */
-        };                                                        /* ID_REBOOT: nothing */
-} DriverEvent;
-
-typedef void (*DriverEventFunc)(const DriverEvent *event, void *userdata);
 /* Calls func for every event of every domain, from the loop; the event is borrowed for the call. func must not call back into the driver.
  * Returns a number for driver_unsubscribe(). */
 unsigned driver_subscribe(Driver *driver, DriverEventFunc func, void *userdata);
@@ -113,7 +90,6 @@ int driver_cpu_models(DriverClient *client, const char *arch, char ***ret_models
 
 /* flags: VIR_CONNECT_LIST_DOMAINS_*. An array of n DomainRef; free with domain_refs_free(). */
 int driver_list_domains(DriverClient *client, unsigned flags, DomainRef **ret_refs, unsigned *ret_n, GError **reterr);
-void domain_refs_free(DomainRef *refs, unsigned n);
 int driver_lookup_id(DriverClient *client, int id, DomainRef *ret_ref, GError **reterr);
 int driver_lookup_name(DriverClient *client, const char *name, DomainRef *ret_ref, GError **reterr);
 int driver_lookup_uuid(DriverClient *client, const unsigned char *uuid, DomainRef *ret_ref, GError **reterr);

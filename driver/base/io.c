@@ -155,7 +155,7 @@ int dir_make(const char *path, mode_t mode, GError **reterr) {
         return 0;
 }
 
-int file_write_atomic(const char *path, const char *text, size_t length, mode_t mode, GError **reterr) {
+static int file_put(const char *path, const char *text, size_t length, mode_t mode, bool sync, GError **reterr) {
         g_autofree char *temporary = g_strdup_printf("%s.new", path);
         _cleanup_fd_ int fd = -EBADF;
         int r;
@@ -164,7 +164,7 @@ int file_write_atomic(const char *path, const char *text, size_t length, mode_t 
         if (fd < 0)
                 return error_set_errno(reterr, errno, _("cannot create file '%s'"), temporary);
         r = fd_write_all(fd, text, length);
-        if (r >= 0 && fsync(fd) < 0)
+        if (r >= 0 && sync && fsync(fd) < 0)
                 r = -errno;
         if (r >= 0 && rename(temporary, path) < 0)
                 r = -errno;
@@ -173,6 +173,14 @@ int file_write_atomic(const char *path, const char *text, size_t length, mode_t 
                 return error_set_errno(reterr, r, _("cannot write file '%s'"), path);
         }
         return 0;
+}
+
+int file_write_atomic(const char *path, const char *text, size_t length, mode_t mode, GError **reterr) {
+        return file_put(path, text, length, mode, true, reterr);
+}
+
+int file_replace(const char *path, const char *text, size_t length, mode_t mode, GError **reterr) {
+        return file_put(path, text, length, mode, false, reterr);
 }
 
 int file_read(const char *path, size_t max, char **ret_text, size_t *ret_length, GError **reterr) {

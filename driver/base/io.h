@@ -33,5 +33,7 @@ ssize_t fd_recv_with_fds(int fd, void *data, size_t length, int *fds, size_t max
 int dir_make(const char *path, mode_t mode, GError **reterr);
 /* Writes a file atomically: temporary beside it, fsync, rename. */
 int file_write_atomic(const char *path, const char *text, size_t length, mode_t mode, GError **reterr);
+/* As file_write_atomic(), without fsync: for run-time state, which has to survive us but not the host. */
+int file_replace(const char *path, const char *text, size_t length, mode_t mode, GError **reterr);
 /* Reads a whole file of at most max bytes; NUL-terminated. */
 int file_read(const char *path, size_t max, char **ret_text, size_t *ret_length, GError **reterr);

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What a domain's long job does, and its tuning. */
+
+#include <string.h>
+
+#include "driver/base/error.h"
+#include "driver/base/i18n.h"
+#include "driver/driver.h"
+#include "driver/driver_internal.h"
+#include "driver/migration/job_stats.h"
+#include "driver/migration/migration_src.h"
+
+#define DOWNTIME_DEFAULT_MSEC 300
+#define DOWNTIME_MAX_MSEC 2000000 /* QEMU's limit */
+/* What an unlimited speed reads as: libvirt's own number, the largest MiB/s whose bytes fit 63 bits. */
+#define SPEED_UNLIMITED_MIB (INT64_MAX / (1024 * 1024))
+
+int driver_domain_job_info(DriverClient *client, const unsigned char *uuid, virDomainJobInfo *ret_info, GError **reterr) {
+        g_autoptr(Domain) domain = NULL;
+        int r = driver_find_active(client, uuid, &domain, reterr);
+
+        if (r < 0)
+                return r;
+        if (domain->migration)
+                job_stats_info(domain->migration, ret_info);
+        else
+                *ret_info = (virDomainJobInfo){ .type = VIR_DOMAIN_JOB_NONE };
+        return 0;
+}
+
+static int completed_stats(Domain *domain, bool keep, int *ret_type, virTypedParameterPtr *ret_params, int *ret_n, GError **reterr) {
+        int success = 0;
+
+        *ret_params = NULL;
+        *ret_n = 0;
+        *ret_type = VIR_DOMAIN_JOB_NONE;
+        if (!domain->completed)
+                return 0;
+        virTypedParamsGetBoolean(domain->completed, domain->n_completed, VIR_DOMAIN_JOB_SUCCESS, &success);
+        *ret_type = success ? VIR_DOMAIN_JOB_COMPLETED : VIR_DOMAIN_JOB_FAILED;
+        if (keep) {
+                int n = 0, max = 0;
+
+                for (int i = 0; i < domain->n_completed; i++) {
+                        const virTypedParameter *param = &domain->completed[i];
+
+                        switch (param->type) {
+                        case VIR_TYPED_PARAM_INT:
+                                virTypedParamsAddInt(ret_params, &n, &max, param->field, param->value.i);
+                                break;
+                        case VIR_TYPED_PARAM_BOOLEAN:
+                                virTypedParamsAddBoolean(ret_params, &n, &max, param->field, param->value.b);
+                                break;
+                        case VIR_TYPED_PARAM_STRING:
+                                virTypedParamsAddString(ret_params, &n, &max, param->field, param->value.s);
+                                break;
+                        default:
+                                virTypedParamsAddULLong(ret_params, &n, &max, param->field, param->value.ul);
+                        }
+                }
+                *ret_n = n;
+                return 0;
+        }
+        *ret_params = g_steal_pointer(&domain->completed);
+        *ret_n = domain->n_completed;
+        domain->n_completed = 0;
+        return 0;
+}
+
+int driver_domain_job_stats(DriverClient *client, const unsigned char *uuid, unsigned flags, int *ret_type, virTypedParameterPtr *ret_params,
+                            int *ret_n_params, GError **reterr) {
+        g_autoptr(Domain) domain = NULL;
+        int r = driver_check_flags(flags, VIR_DOMAIN_JOB_STATS_COMPLETED | VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED, "domjobinfo", reterr);
+
+        if (r >= 0)
+                r = driver_find(client, uuid, &domain, reterr);
+        if (r < 0)
+                return r;
+        if (flags & VIR_DOMAIN_JOB_STATS_COMPLETED)
+                return completed_stats(domain, flags & VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED, ret_type, ret_params, ret_n_params, reterr);
+        r = driver_check_active(domain, reterr);
+        if (r < 0)
+                return r;
+        if (!domain->migration) {
+                *ret_type = VIR_DOMAIN_JOB_NONE;
+                *ret_params = NULL;
+                *ret_n_params = 0;
+                return 0;
+        }
+        r = job_stats_params(domain->migration, ret_params, ret_n_params, reterr);
+        if (r >= 0)
+                *ret_type = VIR_DOMAIN_JOB_UNBOUNDED;
+        return r;
+}
+
+int driver_domain_job_abort(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr) {
+        g_autoptr(Domain) domain = NULL;
+        int r;
+
+        r = driver_check_write(client, "domjobabort", reterr);
+        if (r >= 0 && flags & VIR_DOMAIN_ABORT_JOB_POSTCOPY)
+                r = error_set(reterr, VIR_ERR_OPERATION_INVALID, _("the job is not a migration in postcopy: leave '--postcopy' out"));
+        if (r >= 0)
+                r = driver_check_flags(flags, VIR_DOMAIN_ABORT_JOB_POSTCOPY, "domjobabort", reterr);
+        if (r >= 0)
+                r = driver_find_active(client, uuid, &domain, reterr);
+        if (r < 0)
+                return r;
+        if (!domain->migration)
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("no job is active on the domain"));
+        if (domain->migration->incoming)
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("cannot abort an incoming migration: abort it on the source"));
+        return migration_src_abort(domain->migration, reterr);
+}
+
+/* ---- tuning ---- */
+
+int driver_migrate_set_max_downtime(DriverClient *client, const unsigned char *uuid, uint64_t msec, unsigned flags, GError **reterr) {
+        g_autoptr(Domain) domain = NULL;
+        int r;
+
+        r = driver_check_write(client, "migrate-setmaxdowntime", reterr);
+        if (r >= 0)
+                r = driver_check_flags(flags, 0, "migrate-setmaxdowntime", reterr);
+        if (r >= 0)
+                r = driver_find_active(client, uuid, &domain, reterr);
+        if (r >= 0 && (msec == 0 || msec > DOWNTIME_MAX_MSEC))
+                r = error_set(reterr, VIR_ERR_INVALID_ARG, _("a maximum downtime of %llu ms is not between 1 and %u"), (unsigned long long) msec, DOWNTIME_MAX_MSEC);
+        if (r < 0)
+                return r;
+        domain->max_downtime_msec = msec;
+        guest_save(&client->driver->guests, domain);
+        if (domain->migration)
+                fiber_cond_broadcast(&domain->migration->changed);
+        return 0;
+}
+
+int driver_migrate_get_max_downtime(DriverClient *client, const unsigned char *uuid, uint64_t *ret_msec, unsigned flags, GError **reterr) {
+        g_autoptr(Domain) domain = NULL;
+        int r = driver_check_flags(flags, 0, "migrate-getmaxdowntime", reterr);
+
+        if (r >= 0)
+                r = driver_find_active(client, uuid, &domain, reterr);
+        if (r >= 0)
+                *ret_msec = domain->max_downtime_msec > 0 ? domain->max_downtime_msec : DOWNTIME_DEFAULT_MSEC;
+        return r;
+}
+
+int driver_migrate_set_max_speed(DriverClient *client, const unsigned char *uuid, uint64_t mib_per_sec, unsigned flags, GError **reterr) {
+        g_autoptr(Domain) domain = NULL;
+        uint64_t limited = mib_per_sec >= SPEED_UNLIMITED_MIB ? 0 : mib_per_sec;
+        int r;
+
+        r = driver_check_write(client, "migrate-setspeed", reterr);
+        if (r >= 0 && flags & VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY)
+                r = error_set(reterr, VIR_ERR_ARGUMENT_UNSUPPORTED, _("'--postcopy' is not supported by this version of Ferry: leave it out"));
+        if (r >= 0)
+                r = driver_check_flags(flags, 0, "migrate-setspeed", reterr);
+        if (r >= 0)
+                r = driver_find_active(client, uuid, &domain, reterr);
+        if (r >= 0 && mib_per_sec > SPEED_UNLIMITED_MIB)
+                r = error_set(reterr, VIR_ERR_OVERFLOW, _("a speed must be below %llu MiB/s"), (unsigned long long) SPEED_UNLIMITED_MIB + 1);
+        if (r < 0)
+                return r;
+        domain->max_speed_mib = limited;
+        guest_save(&client->driver->guests, domain);
+        if (domain->migration && !domain->migration->incoming && domain->migration->phase == MIGRATION_PHASE_PRECOPY)
+                return engine_source_set_bandwidth(domain->migration->engine, limited * 1024 * 1024, reterr);
+        return 0;
+}
+
+int driver_migrate_get_max_speed(DriverClient *client, const unsigned char *uuid, uint64_t *ret_mib_per_sec, unsigned flags, GError **reterr) {
+        g_autoptr(Domain) domain = NULL;
+        int r = 0;
+
+        if (flags & VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY)
+                r = error_set(reterr, VIR_ERR_ARGUMENT_UNSUPPORTED, _("'--postcopy' is not supported by this version of Ferry: leave it out"));
+        if (r >= 0)
+                r = driver_check_flags(flags, 0, "migrate-getspeed", reterr);
+        if (r >= 0)
+                r = driver_find(client, uuid, &domain, reterr);
+        if (r >= 0)
+                *ret_mib_per_sec = domain->max_speed_mib > 0 ? domain->max_speed_mib : SPEED_UNLIMITED_MIB;
+        return r;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "driver/domain/job.h"
+
+#include <errno.h>
+
+#include "driver/base/clock.h"
+#include "driver/base/error.h"
+#include "driver/base/i18n.h"
+
+#define JOB_WAIT_USEC (30 * USEC_PER_SEC)
+
+const char *job_kind_to_string(JobKind kind) {
+        static const char *const names[_JOB_KIND_MAX] = {
+                [JOB_NONE] = "none",
+                [JOB_MIGRATION_OUT] = "migration-out",
+                [JOB_MIGRATION_IN] = "migration-in",
+        };
+
+        return kind >= 0 && kind < _JOB_KIND_MAX ? names[kind] : "invalid";
+}
+
+static int job_check(const DomainJob *job, const char *domain, const char *what, JobAccess access, GError **reterr) {
+        if (job->kind == JOB_MIGRATION_OUT && !(access & JOB_ACCESS_DURING_OUT))
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                 _("domain '%s' is migrating away: '%s' has to wait until that has ended, or abort it with domjobabort"),
+                                 domain, what);
+        if (job->kind == JOB_MIGRATION_IN && !(access & JOB_ACCESS_DURING_IN))
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                 _("domain '%s' is arriving by migration: '%s' has to wait until that has ended"), domain, what);
+        return 0;
+}
+
+int job_modify_begin(DomainJob *job, const char *domain, const char *what, JobAccess access, GError **reterr) {
+        uint64_t deadline = clock_monotonic_usec() + JOB_WAIT_USEC;
+        int r;
+
+        r = job_check(job, domain, what, access, reterr);
+        while (r >= 0 && job->modifying) {
+                uint64_t now = clock_monotonic_usec();
+
+                if (now >= deadline || fiber_cond_wait(&job->changed, deadline - now) == -ETIMEDOUT)
+                        return error_set(reterr, VIR_ERR_OPERATION_TIMEOUT,
+                                         _("cannot begin '%s' on domain '%s': '%s' has not ended within %u s"), what, domain,
+                                         job->modify_what, (unsigned) (JOB_WAIT_USEC / USEC_PER_SEC));
+                r = job_check(job, domain, what, access, reterr);
+        }
+        if (r < 0)
+                return r;
+        job->modifying = true;
+        job->modify_what = what;
+        return 0;
+}
+
+void job_modify_end(DomainJob *job) {
+        job->modifying = false;
+        fiber_cond_broadcast(&job->changed);
+}
+
+int job_begin(DomainJob *job, const char *domain, JobKind kind, const void *owner, GError **reterr) {
+        int r = job_check(job, domain, job_kind_to_string(kind), JOB_ACCESS_EXCLUSIVE, reterr);
+
+        if (r < 0)
+                return r;
+        job->kind = kind;
+        job->owner = owner;
+        return 0;
+}
+
+void job_end(DomainJob *job) {
+        job->kind = JOB_NONE;
+        job->owner = NULL;
+        fiber_cond_broadcast(&job->changed);
+}

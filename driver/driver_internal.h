@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the files of driver/ share: the manager and small checks that nearly every call begins with. */
+
+#include "driver/driver.h"
+#include "driver/guest/guest.h"
+#include "driver/migration/migration.h"
+
+struct Driver {
+        sd_event *event;
+        GuestManager guests;
+        MigrationContext migrations;
+        QemuCapsCache *caps;
+        DomainList *list;
+        EventBus *bus;
+        char *hostname, *schema_dir, *lib_dir;
+        char *instance;            /* random: names this daemon in migration cookies */
+        unsigned char host_uuid[VIR_UUID_BUFLEN];
+        GPtrArray *strings;        /* copies of the configuration's strings that others borrow */
+        GPtrArray *clients;        /* DriverClient, borrowed */
+        bool quiescing;            /* no new jobs */
+};
+
+struct DriverClient {
+        Driver *driver;
+        bool read_only;
+        uid_t uid;
+        pid_t pid;
+        bool gone;
+};
+
+/* VIR_ERR_OPERATION_DENIED for a read-only client. what names the call ("start"). */
+int driver_check_write(const DriverClient *client, const char *what, GError **reterr);
+/* VIR_ERR_INVALID_ARG for flags that are not among the allowed ones. */
+int driver_check_flags(unsigned flags, unsigned allowed, const char *what, GError **reterr);
+/* A reference to the domain; VIR_ERR_NO_DOMAIN. */
+int driver_find(const DriverClient *client, const unsigned char *uuid, Domain **ret_domain, GError **reterr);
+/* As driver_find(); OPERATION_INVALID if it does not run. */
+int driver_find_active(const DriverClient *client, const unsigned char *uuid, Domain **ret_domain, GError **reterr);
+/* OPERATION_INVALID if it does not run (any more). */
+int driver_check_active(const Domain *domain, GError **reterr);

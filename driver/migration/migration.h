@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * One migration job of one domain: its phase, its engine, its numbers. The source's half is driven by migration_src.c, the destination's
+ * by migration_dst.c; this is what both share. All calls on the loop's thread.
+ */
+
+#include <glib.h>
+#include <libvirt/libvirt.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "driver/engine/engine.h"
+#include "driver/guest/guest.h"
+#include "driver/migration/params.h"
+#include "driver/policy/converge.h"
+
+/*
+ * Phases. Each is written to the domain's status file before it acts, so that a restarted daemon knows what to settle (recover.c).
+ *
+ *   source:      BEGIN -> PRECOPY -> STOP_AND_COPY -> COMMITTING -> COMMITTED | UNKNOWN -> (Confirm)
+ *   destination: PREPARED -> LOADED -> COMMITTED -> STARTED -> (Finish)
+ */
+typedef enum MigrationPhase {
+        MIGRATION_PHASE_BEGIN,         /* source: the job is held, nothing has been touched */
+        MIGRATION_PHASE_PRECOPY,       /* source: the engine copies, the guest runs */
+        MIGRATION_PHASE_STOP_AND_COPY, /* source: the guest is stopped; it may still resume here */
+        MIGRATION_PHASE_COMMITTING,    /* source: COMMIT is being sent: from here on only the destination knows */
+        MIGRATION_PHASE_COMMITTED,     /* source: the destination runs the guest. destination: COMMIT has arrived */
+        MIGRATION_PHASE_UNKNOWN,       /* source: no answer to COMMIT: paused until Finish or Confirm settles it */
+        MIGRATION_PHASE_PREPARED,      /* destination: waits for memory */
+        MIGRATION_PHASE_LOADED,        /* destination: everything has arrived, waits for COMMIT */
+        MIGRATION_PHASE_STARTED,       /* destination: the guest runs (or is paused, as asked) here for good */
+        MIGRATION_PHASE_FAILED,        /* either: given up; what there was has been cleaned up */
+        _MIGRATION_PHASE_MAX,
+        _MIGRATION_PHASE_INVALID = -22,
+} MigrationPhase;
+
+/* Names as in the status file; _MIGRATION_PHASE_INVALID for one that is none. */
+const char *migration_phase_to_string(MigrationPhase phase);
+MigrationPhase migration_phase_from_string(const char *name);
+
+/* What all migrations of a driver share; fixed after start. */
+typedef struct MigrationContext {
+        GuestManager *guests;
+        const char *engine_helper;  /* virt-ferry-engine */
+        const char *peer_helper;    /* virt-ferry-peer */
+        const char *socket_path;    /* our own RPC socket, for the peer helper */
+        const char *hostname;
+        const char *instance;       /* random name of this daemon */
+        const char *address;        /* where to listen; NULL: everywhere */
+        const char *host;           /* what to call ourselves in URIs; NULL: hostname */
+        unsigned port_min, port_max;
+} MigrationContext;
+
+struct Migration {
+        unsigned refs;
+        MigrationContext *context;
+        Domain *domain;             /* a reference */
+        bool incoming;
+        MigrationPhase phase;
+        MigrationParams params;
+        const void *client;         /* whose call began it; NULL once that client is gone. Compared, never followed */
+        bool in_call;               /* Perform or Finish is running: it cleans up, not migration_client_gone() */
+
+        Engine *engine;
+        unsigned char token[ENGINE_TOKEN_BYTES];
+        FiberCond changed;          /* any of the following */
+        GError *failure;            /* the engine's first error */
+        bool engine_gone, ready, committed, running, abandoned, guest_exited;
+        bool abort_requested;
+        bool stopped_here;          /* source: the guest ran until we stopped it */
+        uint64_t iterations;        /* number of the last iteration event */
+
+        /* numbers; monotonic microseconds, 0: not yet */
+        uint64_t started_usec, stopped_usec, committed_usec, resumed_usec, ended_usec;
+        uint64_t blackout_usec;
+        ConvergeHistory history;
+        ConvergeDecision decision;
+        EngineStats stats;
+
+        /* destination */
+        char *persistent_xml;
+        char *commit_path;          /* the engine's record of the commit */
+        int qemu_state_fd, engine_state_fd; /* the two ends of the pipe for QEMU's device state */
+        bool settled;               /* the fiber that waits for COMMIT has ended */
+};
+
+/* Makes the job of a domain (which must have none) and takes the domain's job. params is taken over. */
+int migration_new(MigrationContext *context, Domain *domain, bool incoming, const void *client, MigrationParams *params,
+                  Migration **ret_migration, GError **reterr);
+Migration *migration_ref(Migration *migration);
+Migration *migration_unref(Migration *migration);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Migration, migration_unref)
+/* The job is over: statistics are kept as those of the last job (with job-completed when it ran), the engine is ended, the domain is free
+ * for others. Idempotent. */
+void migration_end(Migration *migration, bool success);
+
+/* Moves on; saves the domain's status. */
+void migration_set_phase(Migration *migration, MigrationPhase phase);
+/* The first failure: the engine's, the guest's end, or an abort. 0, or negative with reterr. */
+int migration_check(Migration *migration, GError **reterr);
+
+/* RAM blocks of the domain as the engine wants them: an array of n, owned by the caller; strings and descriptors are the QemuRam's. */
+EngineRamBlock *migration_ram_blocks(const QemuRam *ram, unsigned *ret_n);
+
+/* Emits migration-iteration, 1 before any other. */
+void migration_note_iteration(Migration *migration, uint64_t iteration);
+
+extern const EngineCallbacks migration_engine_callbacks;

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Theory of operation
+ *
+ * Prepare makes the domain and its QEMU (paused, waiting for a stream), starts the engine, and leaves a fiber behind (settle_fiber) that follows the
+ * job to its end without any client: memory complete ─► QEMU loads its devices ─► READY ─► COMMIT ─► the guest runs ─► RUNNING. The guest starts
+ * at COMMIT, not at Finish: a round trip of the client is not part of the downtime. Finish only asks how that went.
+ *
+ * Before COMMIT any failure ends the incoming QEMU. After COMMIT the guest is ours: if it cannot be started, its QEMU is ended
+ * first and then the source is told that it may resume (abandon), in this order, so that it never runs twice.
+ */
+
+#include "driver/migration/migration_dst.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include "driver/base/clock.h"
+#include "driver/base/error.h"
+#include "driver/base/fiber.h"
+#include "driver/base/i18n.h"
+#include "driver/base/io.h"
+#include "driver/base/log.h"
+#include "driver/base/units.h"
+#include "driver/migration/cookie.h"
+#include "driver/qemu/host.h"
+#include "driver/qemu/qmp.h"
+
+#define LOAD_USEC (60 * USEC_PER_SEC)
+#define FINISH_USEC (15 * USEC_PER_SEC)
+#define FAILURE_POLL_USEC (1 * USEC_PER_SEC)
+#define MEMORY_RESERVE_BYTES (64 * MIB) /* QEMU itself, page tables */
+
+/* ---- settling ---- */
+
+static void dst_end_guest(Migration *migration) {
+        g_autoptr(GError) error = NULL;
+
+        if (guest_end(migration->context->guests, migration->domain, 0, VIR_DOMAIN_SHUTOFF_FAILED, VIR_DOMAIN_EVENT_STOPPED_FAILED, &error) < 0)
+                log_debug("incoming domain '%s' cannot be ended: %s", migration->domain->name, error->message);
+}
+
+static int dst_wait(Migration *migration, const bool *flag, GError **reterr) {
+        while (!*flag) {
+                int r = migration_check(migration, reterr);
+
+                if (r < 0)
+                        return r;
+                fiber_cond_wait(&migration->changed, FAILURE_POLL_USEC);
+        }
+        return 0;
+}
+
+/* Up to READY. Any failure here means that the source still has the guest. */
+static int dst_load(Migration *migration, GError **reterr) {
+        int r;
+
+        r = dst_wait(migration, &migration->ready, reterr);
+        if (r >= 0)
+                r = qmp_migrate_wait(qemu_monitor(migration->domain->qemu), LOAD_USEC, NULL, reterr);
+        if (r >= 0) {
+                migration_set_phase(migration, MIGRATION_PHASE_LOADED);
+                r = engine_dest_loaded(migration->engine, reterr);
+        }
+        if (r >= 0)
+                r = dst_wait(migration, &migration->committed, reterr);
+        return r;
+}
+
+static int dst_start_guest(Migration *migration, GError **reterr) {
+        Domain *domain = migration->domain;
+        GuestManager *guests = migration->context->guests;
+
+        if (migration->params.flags & VIR_MIGRATE_PAUSED) {
+                domain_set_state(domain, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_USER);
+                domain_emit_lifecycle(domain, guests->bus, VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_SUSPENDED_PAUSED);
+                return 0;
+        }
+        return guest_run(guests, domain, VIR_DOMAIN_RUNNING_MIGRATED, VIR_DOMAIN_EVENT_RESUMED_MIGRATED, reterr);
+}
+
+static void settle_fiber(void *userdata) {
+        g_autoptr(Migration) migration = userdata;
+        g_autoptr(GError) error = NULL;
+        bool committed = false;
+        int r;
+
+        r = dst_load(migration, &error);
+        if (r < 0 && migration->engine && !migration->committed && !migration->engine_gone)
+                engine_dest_refuse(migration->engine, &committed, NULL);
+        if (migration->committed || committed) {
+                g_clear_error(&error);
+                r = dst_start_guest(migration, &error);
+                if (r >= 0) {
+                        migration->resumed_usec = clock_monotonic_usec();
+                        engine_dest_running(migration->engine, migration->resumed_usec - migration->committed_usec, NULL);
+                        migration_set_phase(migration, MIGRATION_PHASE_STARTED);
+                } else {
+                        dst_end_guest(migration);
+                        engine_dest_abandon(migration->engine, error->message, NULL);
+                }
+        }
+        if (r < 0) {
+                log_debug("incoming migration of '%s' failed: %s", migration->domain->name, error->message);
+                if (!migration->failure)
+                        migration->failure = g_steal_pointer(&error);
+                dst_end_guest(migration);
+                migration->phase = MIGRATION_PHASE_FAILED;
+        }
+        migration->settled = true;
+        fiber_cond_broadcast(&migration->changed);
+        /* Nobody is left to call Finish. */
+        if (!migration->client && !migration->in_call)
+                migration_dst_finish(migration, false, NULL);
+}
+
+/* ---- Prepare ---- */
+
+static int dst_check_cookie(MigrationContext *context, const MigrationCookie *cookie, GError **reterr) {
+        uint64_t free_bytes = 0;
+
+        if (g_strcmp0(cookie->instance, context->instance) == 0)
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("domain '%s' cannot migrate to the daemon that it is on"), cookie->name);
+        if (qemu_host_free_memory(&free_bytes, NULL) >= 0 && cookie->resident_bytes + MEMORY_RESERVE_BYTES > free_bytes)
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                 _("the destination has not enough memory for domain '%s': it needs %llu MiB, %llu MiB are available"),
+                                 cookie->name, (unsigned long long) ((cookie->resident_bytes + MEMORY_RESERVE_BYTES) / MIB),
+                                 (unsigned long long) (free_bytes / MIB));
+        return 0;
+}
+
+static int dst_check_ram(const Domain *domain, const MigrationCookie *cookie, GError **reterr) {
+        const QemuRam *ram = qemu_ram(domain->qemu);
+
+        if (ram->n_blocks != cookie->n_blocks)
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                 _("memory layout differs: domain '%s' has %u RAM blocks on the source and %u here"), domain->name,
+                                 cookie->n_blocks, ram->n_blocks);
+        for (unsigned i = 0; i < ram->n_blocks; i++) {
+                const QemuRamBlock *ours = &ram->blocks[i];
+                const CookieBlock *theirs = &cookie->blocks[i];
+
+                if (strcmp(ours->id, theirs->id) != 0 || ours->size_bytes != theirs->size_bytes)
+                        return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                         _("memory layout differs: RAM block %u of domain '%s' is '%s' of %llu KiB on the source and '%s' of %llu KiB here"),
+                                         i, domain->name, theirs->id, (unsigned long long) (theirs->size_bytes / KIB), ours->id,
+                                         (unsigned long long) (ours->size_bytes / KIB));
+        }
+        return 0;
+}
+
+/* The domain that arrives: a new one, or the inactive one of the same name and uuid. */
+static int dst_make_domain(MigrationContext *context, const MigrationParams *params, const MigrationCookie *cookie,
+                           DomainDef **ret_def, Domain **ret_domain, GError **reterr) {
+        GuestManager *guests = context->guests;
+        g_autoptr(DomainDef) def = NULL;
+        Domain *domain = NULL;
+        int r;
+
+        if (!params->xml)
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("the client sent no domain XML for the destination"));
+        r = guest_parse(guests, params->xml, DOMAIN_PARSE_INACTIVE, NULL, &def, reterr);
+        if (r < 0)
+                return r;
+        if (params->name) {
+                g_free(def->name);
+                def->name = g_strdup(params->name);
+                r = domain_def_validate(def, reterr);
+                if (r < 0)
+                        return r;
+        }
+        if (memcmp(def->uuid, cookie->uuid, sizeof(cookie->uuid)) != 0)
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("the XML of domain '%s' and its migration cookie name different uuids"),
+                                 def->name);
+        r = domain_list_add(guests->list, def, &domain, reterr);
+        if (r < 0)
+                return r;
+        if (domain_is_active(domain))
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is already active on the destination"), domain->name);
+        *ret_def = g_steal_pointer(&def);
+        *ret_domain = domain;
+        return 0;
+}
+
+static int dst_start_qemu(Migration *migration, DomainDef *def, const MigrationCookie *cookie, GError **reterr) {
+        static const QmpMigrateCapability late_activate = { "late-block-activate", true };
+        Domain *domain = migration->domain;
+        int pair[2], r;
+
+        r = guest_start(migration->context->guests, domain, def, true, reterr);
+        if (r >= 0)
+                r = dst_check_ram(domain, cookie, reterr);
+        if (r >= 0)
+                r = qmp_migrate_prepare_device_state(qemu_monitor(domain->qemu), reterr);
+        /* Disks stay the source's until the guest really starts here. */
+        if (r >= 0)
+                r = qmp_migrate_set_capabilities(qemu_monitor(domain->qemu), &late_activate, 1, reterr);
+        if (r < 0)
+                return r;
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+                return error_set_errno(reterr, errno, _("cannot make a socket pair for the device state"));
+        migration->qemu_state_fd = pair[0];
+        migration->engine_state_fd = pair[1];
+        r = qmp_migrate_incoming_fd(qemu_monitor(domain->qemu), migration->qemu_state_fd, reterr);
+        migration->qemu_state_fd = fd_close(migration->qemu_state_fd);
+        return r;
+}
+
+static int dst_start_engine(Migration *migration, unsigned *ret_port, GError **reterr) {
+        MigrationContext *context = migration->context;
+        Domain *domain = migration->domain;
+        g_auto(MigrationAddress) address = { 0 };
+        g_autofree EngineRamBlock *blocks = NULL;
+        _cleanup_fd_ int commit_fd = -EBADF;
+        EngineDestArgs args = { .port_min = context->port_min, .port_max = context->port_max };
+        int r;
+
+        if (migration->params.uri) {
+                r = migration_address_parse(migration->params.uri, &address, reterr);
+                if (r < 0)
+                        return r;
+                if (address.port > 0)
+                        args.port_min = args.port_max = address.port;
+                args.unix_path = address.unix_path;
+        }
+        args.listen_address = migration->params.listen_address ? migration->params.listen_address : context->address;
+        if (getrandom(migration->token, sizeof(migration->token), 0) != (ssize_t) sizeof(migration->token))
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("no random numbers for the migration token"));
+        memcpy(args.token, migration->token, sizeof(args.token));
+        migration->commit_path = g_strdup_printf("%s/%s.commit", context->guests->store.status_dir, domain->name);
+        commit_fd = open(migration->commit_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        if (commit_fd < 0)
+                return error_set_errno(reterr, errno, _("cannot create '%s'"), migration->commit_path);
+        args.commit_fd = commit_fd;
+        args.device_state_fd = migration->engine_state_fd;
+        blocks = migration_ram_blocks(qemu_ram(domain->qemu), &args.n_blocks);
+        args.blocks = blocks;
+        r = engine_new(context->guests->event, context->engine_helper, domain->name, qemu_log_fd(domain->qemu),
+                       &migration_engine_callbacks, migration, &migration->engine, reterr);
+        if (r >= 0)
+                r = engine_dest_listen(migration->engine, &args, ret_port, reterr);
+        migration->engine_state_fd = fd_close(migration->engine_state_fd);
+        return r;
+}
+
+/* What Prepare answers: the token, and an address if the client gave none that is complete. */
+static int dst_answer(Migration *migration, unsigned port, char **ret_cookie, unsigned *ret_length, char **ret_uri, GError **reterr) {
+        MigrationContext *context = migration->context;
+        const char *host = context->host ? context->host : context->hostname;
+        g_auto(MigrationAddress) address = { 0 };
+        g_auto(MigrationCookie) cookie = { 0 };
+        int r;
+
+        *ret_uri = NULL;
+        if (migration->params.uri) {
+                r = migration_address_parse(migration->params.uri, &address, reterr);
+                if (r < 0)
+                        return r;
+        }
+        if (!address.unix_path && address.port == 0) {
+                if (!address.host && g_str_has_prefix(host, "localhost"))
+                        return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                         _("the destination's host name is '%s', which the source cannot reach: give --migrateuri, or set migration_host in the destination's virtferryd.conf"), host);
+                *ret_uri = migration_address_format(address.host ? address.host : host, port);
+        }
+        cookie.name = g_strdup(migration->domain->name);
+        memcpy(cookie.uuid, migration->domain->uuid, sizeof(cookie.uuid));
+        cookie.hostname = g_strdup(context->hostname);
+        cookie.instance = g_strdup(context->instance);
+        cookie.has_token = true;
+        memcpy(cookie.token, migration->token, sizeof(cookie.token));
+        cookie.uri = g_strdup(*ret_uri);
+        *ret_cookie = migration_cookie_format(&cookie, ret_length);
+        return 0;
+}
+
+static int dst_start(Migration *migration, DomainDef *def, const MigrationCookie *cookie, char **ret_cookie,
+                     unsigned *ret_cookie_length, char **ret_uri, GError **reterr) {
+        unsigned port = 0;
+        int r;
+
+        r = dst_start_qemu(migration, def, cookie, reterr);
+        if (r >= 0)
+                r = dst_start_engine(migration, &port, reterr);
+        if (r >= 0)
+                r = migration_check(migration, reterr);
+        if (r >= 0)
+                r = dst_answer(migration, port, ret_cookie, ret_cookie_length, ret_uri, reterr);
+        return r;
+}
+
+int migration_dst_prepare(MigrationContext *context, const void *client, MigrationParams *params, const char *cookie_in,
+                          unsigned cookie_length, char **ret_cookie, unsigned *ret_cookie_length, char **ret_uri, GError **reterr) {
+        g_autoptr(DomainDef) def = NULL;
+        g_autoptr(Migration) migration = NULL;
+        g_auto(MigrationCookie) cookie = { 0 };
+        Migration *made = NULL;
+        Domain *domain = NULL;
+        int r;
+
+        r = migration_cookie_parse(cookie_in, cookie_length, &cookie, reterr);
+        if (r >= 0)
+                r = dst_check_cookie(context, &cookie, reterr);
+        if (r >= 0)
+                r = dst_make_domain(context, params, &cookie, &def, &domain, reterr);
+        if (r < 0)
+                return r;
+        r = migration_new(context, domain, true, client, params, &made, reterr);
+        if (r < 0) {
+                guest_drop_if_gone(context->guests, domain);
+                return r;
+        }
+        migration = migration_ref(made);
+        migration->persistent_xml = g_steal_pointer(&cookie.persistent_xml);
+        migration->in_call = true;
+        r = dst_start(migration, g_steal_pointer(&def), &cookie, ret_cookie, ret_cookie_length, ret_uri, reterr);
+        migration->in_call = false;
+        if (r >= 0 && !migration->client)
+                r = error_set(reterr, VIR_ERR_OPERATION_ABORTED, _("the client that prepared the migration of '%s' is gone"), domain->name);
+        if (r < 0) {
+                dst_end_guest(migration);
+                migration_end(migration, false);
+                return r;
+        }
+        migration_set_phase(migration, MIGRATION_PHASE_PREPARED);
+        domain_emit_lifecycle(migration->domain, context->guests->bus, VIR_DOMAIN_EVENT_STARTED, VIR_DOMAIN_EVENT_STARTED_MIGRATED);
+        fiber_start(context->guests->event, "incoming", settle_fiber, migration_ref(migration));
+        return 0;
+}
+
+/* ---- Finish ---- */
+
+void migration_dst_persist(Migration *migration) {
+        Domain *domain = migration->domain;
+        GuestManager *guests = migration->context->guests;
+        g_autoptr(DomainDef) def = NULL;
+        g_autoptr(GError) error = NULL;
+        bool existed = domain->config;
+
+        if (!(migration->params.flags & VIR_MIGRATE_PERSIST_DEST))
+                return;
+        if (migration->persistent_xml) {
+                if (guest_parse(guests, migration->persistent_xml, DOMAIN_PARSE_INACTIVE, NULL, &def, &error) < 0)
+                        log_debug("the persistent definition of '%s' cannot be read, using that of the guest: %s", domain->name, error->message);
+                else {
+                        g_free(def->name);
+                        def->name = g_strdup(domain->name);
+                }
+        }
+        if (!def) {
+                g_autofree char *xml = domain_def_format(domain->live, DOMAIN_FORMAT_INACTIVE | DOMAIN_FORMAT_SECURE);
+
+                g_clear_error(&error);
+                if (guest_parse(guests, xml, DOMAIN_PARSE_INACTIVE, NULL, &def, &error) < 0) {
+                        log_debug("domain '%s' cannot be made persistent: %s", domain->name, error->message);
+                        return;
+                }
+        }
+        g_clear_error(&error);
+        if (store_save_config(&guests->store, domain->name, def, &error) < 0) {
+                log_debug("domain '%s' cannot be made persistent: %s", domain->name, error->message);
+                return;
+        }
+        domain_def_free(domain->config);
+        domain->config = g_steal_pointer(&def);
+        domain_emit_lifecycle(domain, guests->bus, VIR_DOMAIN_EVENT_DEFINED,
+                              existed ? VIR_DOMAIN_EVENT_DEFINED_UPDATED : VIR_DOMAIN_EVENT_DEFINED_ADDED);
+}
+
+int migration_dst_finish(Migration *unowned, bool cancelled, GError **reterr) {
+        g_autoptr(Migration) migration = migration_ref(unowned);
+        g_autofree char *name = g_strdup(migration->domain->name);
+        uint64_t deadline = clock_monotonic_usec() + FINISH_USEC;
+
+        migration->in_call = true;
+        if (cancelled && !migration->committed) {
+                migration->abort_requested = true;
+                fiber_cond_broadcast(&migration->changed);
+        }
+        while (!migration->settled) {
+                uint64_t now = clock_monotonic_usec();
+
+                if (now >= deadline && !migration->abort_requested) {
+                        /* No COMMIT has come, and after this none can: settle_fiber refuses it. */
+                        migration->abort_requested = true;
+                        error_set(&migration->failure, VIR_ERR_OPERATION_TIMEOUT, _("the source did not hand over domain '%s'"), name);
+                        fiber_cond_broadcast(&migration->changed);
+                }
+                fiber_cond_wait(&migration->changed, FAILURE_POLL_USEC);
+        }
+        migration->in_call = false;
+        if (migration->phase == MIGRATION_PHASE_STARTED) {
+                migration_dst_persist(migration);
+                migration_end(migration, true);
+                return 0;
+        }
+        if (cancelled)
+                error_set(reterr, VIR_ERR_MIGRATE_FINISH_OK, _("migration of domain '%s' was cancelled"), name);
+        else if (migration->failure)
+                g_propagate_error(reterr, g_error_copy(migration->failure));
+        else
+                migration_check(migration, reterr);
+        migration_end(migration, false);
+        return -EIO;
+}
+
+void migration_dst_client_gone(Migration *unowned) {
+        g_autoptr(Migration) migration = migration_ref(unowned);
+
+        migration->client = NULL;
+        if (migration->in_call)
+                return;
+        if (!migration->committed) {
+                migration->abort_requested = true;
+                fiber_cond_broadcast(&migration->changed);
+        }
+        if (migration->settled)
+                migration_dst_finish(migration, false, NULL);
+}

@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Theory of operation
+ *
+ *   Perform:  disks to buffered I/O ─► engine connects, rounds ─► policy says stop ─► stop guest ─► last scan | device state ─►
+ *             destination READY ─► status file says COMMITTING ─► COMMIT ─► acknowledged ─► destination RUNNING
+ *
+ * Up to COMMITTING every failure ends the same way (src_give_up): the engine tells the destination to forget it, write protection is taken off,
+ * disks get their direct I/O back, and the guest runs on if we had stopped it. From COMMITTING on the guest here never runs again
+ * unless the destination itself has said that it never will (abandoned), or an operator does (domjobabort in phase UNKNOWN).
+ */
+
+#include "driver/migration/migration_src.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "driver/base/clock.h"
+#include "driver/base/error.h"
+#include "driver/base/i18n.h"
+#include "driver/base/io.h"
+#include "driver/base/log.h"
+#include "driver/migration/cookie.h"
+#include "driver/qemu/direct_io.h"
+#include "driver/qemu/qmp.h"
+
+#define DOWNTIME_LIMIT_USEC (300 * USEC_PER_MSEC) /* libvirt's and QEMU's default */
+#define SWITCHOVER_OVERHEAD_USEC (12 * USEC_PER_MSEC) /* stop, 0.2-0.8 MB of device state, resume: measured 8-18 ms */
+#define STOP_AND_COPY_USEC (120 * USEC_PER_SEC)
+#define DEVICE_STATE_USEC (60 * USEC_PER_SEC)
+#define READY_USEC (60 * USEC_PER_SEC)
+#define COMMIT_USEC (10 * USEC_PER_SEC)
+#define RUNNING_USEC (10 * USEC_PER_SEC)
+#define WAKE_USEC (1 * USEC_PER_SEC)
+#define KILL_GRACE_USEC (5 * USEC_PER_SEC)
+
+/* ---- Begin ---- */
+
+static int src_dest_xml(MigrationContext *context, Domain *domain, const char *user_xml, char **ret_xml, GError **reterr) {
+        g_autoptr(DomainDef) def = NULL;
+        int r;
+
+        if (!user_xml) {
+                *ret_xml = domain_def_format(domain->live, DOMAIN_FORMAT_MIGRATABLE | DOMAIN_FORMAT_SECURE);
+                return 0;
+        }
+        r = guest_parse(context->guests, user_xml, DOMAIN_PARSE_INACTIVE, NULL, &def, reterr);
+        if (r >= 0)
+                r = domain_def_check_abi(domain->live, def, reterr);
+        if (r < 0)
+                return r;
+        *ret_xml = domain_def_format(def, DOMAIN_FORMAT_MIGRATABLE | DOMAIN_FORMAT_SECURE);
+        return 0;
+}
+
+static char *src_begin_cookie(MigrationContext *context, Domain *domain, const MigrationParams *params, unsigned *ret_length) {
+        g_auto(MigrationCookie) cookie = { 0 };
+        const QemuRam *ram = qemu_ram(domain->qemu);
+
+        cookie.name = g_strdup(domain->name);
+        memcpy(cookie.uuid, domain->uuid, sizeof(cookie.uuid));
+        cookie.hostname = g_strdup(context->hostname);
+        cookie.instance = g_strdup(context->instance);
+        cookie.n_blocks = ram->n_blocks;
+        cookie.blocks = g_new0(CookieBlock, ram->n_blocks);
+        for (unsigned i = 0; i < ram->n_blocks; i++) {
+                cookie.blocks[i].id = g_strdup(ram->blocks[i].id);
+                cookie.blocks[i].size_bytes = ram->blocks[i].size_bytes;
+                cookie.blocks[i].page_bytes = ram->blocks[i].page_bytes;
+        }
+        cookie.resident_bytes = qemu_ram_allocated(ram);
+        if (params->flags & VIR_MIGRATE_PERSIST_DEST) {
+                if (params->persistent_xml)
+                        cookie.persistent_xml = g_strdup(params->persistent_xml);
+                else if (domain->config)
+                        cookie.persistent_xml = domain_def_format(domain->config, DOMAIN_FORMAT_MIGRATABLE | DOMAIN_FORMAT_SECURE);
+        }
+        return migration_cookie_format(&cookie, ret_length);
+}
+
+int migration_src_begin(MigrationContext *context, Domain *domain, const void *client, MigrationParams *params,
+                        char **ret_cookie, unsigned *ret_cookie_length, char **ret_xml, GError **reterr) {
+        g_autoptr(QemuCaps) caps = NULL;
+        g_autofree char *xml = NULL;
+        Migration *migration = NULL;
+        int r;
+
+        if (!domain->qemu)
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is not running"), domain->name);
+        if (domain->state != VIR_DOMAIN_RUNNING && domain->state != VIR_DOMAIN_PAUSED)
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is shutting down or has crashed"), domain->name);
+        if (qemu_uffd(domain->qemu, 0) < 0)
+                return error_set(reterr, VIR_ERR_OPERATION_UNSUPPORTED,
+                                 _("domain '%s' was started without userfaultfd, so its writes cannot be tracked: allow it (run the daemon as root, or set the sysctl vm.unprivileged_userfaultfd to 1) and start the domain anew"),
+                                 domain->name);
+        r = guest_caps(context->guests, domain->live->emulator, &caps, reterr);
+        if (r >= 0)
+                r = qemu_direct_io_check(domain->live, caps, reterr);
+        if (r >= 0)
+                r = src_dest_xml(context, domain, params->xml, &xml, reterr);
+        if (r >= 0)
+                r = migration_new(context, domain, false, client, params, &migration, reterr);
+        if (r < 0)
+                return r;
+        *ret_cookie = src_begin_cookie(context, domain, &migration->params, ret_cookie_length);
+        *ret_xml = g_steal_pointer(&xml);
+        return 0;
+}
+
+/* ---- Perform ---- */
+
+/* Everything back as it was, whatever had been reached before the commit. The job ends. */
+static void src_give_up(Migration *migration, const GError *why) {
+        Domain *domain = migration->domain;
+        GuestManager *guests = migration->context->guests;
+        g_autoptr(GError) error = NULL;
+
+        log_debug("migration of '%s' is given up: %s", domain->name, why ? why->message : "?");
+        if (why && !migration->failure)
+                migration->failure = g_error_copy(why);
+        if (migration->engine && !migration->engine_gone)
+                engine_source_cancel(migration->engine, NULL);
+        if (domain->qemu && migration->engine) {
+                g_autofree EngineRamBlock *blocks = NULL;
+                unsigned n;
+
+                /* Whatever the engine could not undo any more. It must be gone first. */
+                engine_kill(migration->engine);
+                blocks = migration_ram_blocks(qemu_ram(domain->qemu), &n);
+                engine_source_unprotect(blocks, n, qemu_pid(domain->qemu), qemu_uffd(domain->qemu, 0), qemu_uffd(domain->qemu, 1), NULL);
+        }
+        if (domain->qemu && qemu_monitor(domain->qemu)) {
+                qmp_migrate_cancel(qemu_monitor(domain->qemu), NULL);
+                if (qemu_direct_io_resume(domain->qemu, domain->live, &error) < 0)
+                        log_debug("domain '%s' keeps buffered disk I/O, ignoring: %s", domain->name, error->message);
+                g_clear_error(&error);
+        }
+        if (migration->stopped_here && domain->state == VIR_DOMAIN_PAUSED &&
+            guest_run(guests, domain, VIR_DOMAIN_RUNNING_MIGRATION_CANCELED, VIR_DOMAIN_EVENT_RESUMED_MIGRATED, &error) < 0)
+                log_debug("domain '%s' cannot be resumed after its migration failed: %s", domain->name, error->message);
+        migration_end(migration, false);
+}
+
+static int src_engine_start(Migration *migration, const MigrationCookie *cookie, GError **reterr) {
+        Domain *domain = migration->domain;
+        MigrationContext *context = migration->context;
+        g_auto(MigrationAddress) address = { 0 };
+        g_autofree EngineRamBlock *blocks = NULL;
+        EngineSourceArgs args = { 0 };
+        const char *uri = migration->params.uri ? migration->params.uri : cookie->uri;
+        int r;
+
+        if (!uri)
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("neither the client nor the destination named a migration URI"));
+        if (!cookie->has_token)
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("the destination's cookie has no token: both ends must be Ferry daemons"));
+        r = migration_address_parse(uri, &address, reterr);
+        if (r < 0)
+                return r;
+        blocks = migration_ram_blocks(qemu_ram(domain->qemu), &args.n_blocks);
+        args.blocks = blocks;
+        args.qemu_pid = qemu_pid(domain->qemu);
+        args.uffd_async = qemu_uffd(domain->qemu, 0);
+        args.uffd_sync = qemu_uffd(domain->qemu, 1);
+        memcpy(args.token, cookie->token, sizeof(args.token));
+        args.host = address.host;
+        args.port = address.port;
+        args.unix_path = address.unix_path;
+        args.bandwidth_bytes_per_sec =
+                (migration->params.bandwidth_mib ? migration->params.bandwidth_mib : domain->max_speed_mib) * 1024 * 1024;
+        r = engine_new(context->guests->event, context->engine_helper, domain->name, qemu_log_fd(domain->qemu),
+                       &migration_engine_callbacks, migration, &migration->engine, reterr);
+        if (r < 0)
+                return r;
+        migration_set_phase(migration, MIGRATION_PHASE_PRECOPY);
+        r = engine_source_start(migration->engine, &args, reterr);
+        if (r < 0)
+                return r;
+        migration_note_iteration(migration, 1);
+        return 0;
+}
+
+/* Waits until the policy says stop. */
+static int src_precopy(Migration *migration, GError **reterr) {
+        Domain *domain = migration->domain;
+        uint64_t decided = 0;
+
+        for (;;) {
+                ConvergeConfig config = {
+                        .downtime_limit_usec = domain->max_downtime_msec > 0 ? domain->max_downtime_msec * USEC_PER_MSEC
+                                                                            : DOWNTIME_LIMIT_USEC,
+                        .overhead_usec = SWITCHOVER_OVERHEAD_USEC,
+                };
+                int r = migration_check(migration, reterr);
+
+                if (r < 0)
+                        return r;
+                if (migration->history.n > 0) {
+                        migration->decision = converge_decide(&config, &migration->history);
+                        if (decided != migration->iterations)
+                                log_debug("migration of '%s': round %" PRIu64 ": %s", domain->name, migration->iterations,
+                                          converge_reason_to_string(migration->decision.reason));
+                        decided = migration->iterations;
+                        /* A guest that is paused anyway loses nothing by stopping now. */
+                        if (migration->decision.action == CONVERGE_STOP_AND_COPY || domain->state == VIR_DOMAIN_PAUSED)
+                                return 0;
+                }
+                fiber_cond_wait(&migration->changed, WAKE_USEC);
+        }
+}
+
+static int src_wait(Migration *migration, const bool *flag, uint64_t timeout_usec, const char *what, GError **reterr) {
+        uint64_t deadline = clock_monotonic_usec() + timeout_usec;
+        int r;
+
+        while (!*flag) {
+                uint64_t now = clock_monotonic_usec();
+
+                r = migration_check(migration, reterr);
+                if (r < 0)
+                        return r;
+                if (now >= deadline)
+                        return error_set(reterr, VIR_ERR_OPERATION_TIMEOUT, _("migration of domain '%s': %s did not come within %u s"),
+                                         migration->domain->name, what, (unsigned) (timeout_usec / USEC_PER_SEC));
+                fiber_cond_wait(&migration->changed, deadline - now);
+        }
+        return 0;
+}
+
+static int src_pause(Migration *migration, GError **reterr) {
+        Domain *domain = migration->domain;
+
+        migration->stopped_here = migration->stopped_here || domain->state == VIR_DOMAIN_RUNNING;
+        return guest_pause(migration->context->guests, domain, VIR_DOMAIN_PAUSED_MIGRATION, VIR_DOMAIN_EVENT_SUSPENDED_MIGRATED,
+                           reterr);
+}
+
+static int src_stop_and_copy(Migration *migration, GError **reterr) {
+        Domain *domain = migration->domain;
+        Monitor *monitor = qemu_monitor(domain->qemu);
+        _cleanup_fd_ int qemu_end = -EBADF, engine_end = -EBADF;
+        int pair[2], r;
+
+        migration->stopped_here = migration->stopped_here || domain->state == VIR_DOMAIN_RUNNING;
+        migration_set_phase(migration, MIGRATION_PHASE_STOP_AND_COPY);
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+                return error_set_errno(reterr, errno, _("cannot make a socket pair for the device state"));
+        qemu_end = pair[0];
+        engine_end = pair[1];
+        migration->stopped_usec = clock_monotonic_usec();
+        r = src_pause(migration, reterr);
+        /* QEMU streams its devices while the engine scans and sends what the guest wrote last. */
+        if (r >= 0)
+                r = qmp_migrate_fd(monitor, qemu_end, reterr);
+        qemu_end = fd_close(qemu_end);
+        if (r >= 0)
+                r = engine_source_stop_and_copy(migration->engine, engine_end, STOP_AND_COPY_USEC, reterr);
+        engine_end = fd_close(engine_end);
+        if (r >= 0)
+                r = qmp_migrate_wait(monitor, DEVICE_STATE_USEC, NULL, reterr);
+        if (r >= 0)
+                r = src_wait(migration, &migration->ready, READY_USEC, _("the destination's READY"), reterr);
+        return r < 0 ? r : migration_check(migration, reterr);
+}
+
+/* Returns 1 if the destination runs the guest, 0 if nobody can know, negative if it is certain that it does not. */
+static int src_commit(Migration *migration, GError **reterr) {
+        g_autoptr(GError) error = NULL;
+        int r;
+
+        migration_set_phase(migration, MIGRATION_PHASE_COMMITTING);
+        r = engine_source_commit(migration->engine, COMMIT_USEC, &error);
+        if (r < 0 && r != -ETIMEDOUT && r != -ENOTCONN) {
+                g_propagate_error(reterr, g_steal_pointer(&error));
+                return r;
+        }
+        if (r >= 0) {
+                uint64_t deadline = clock_monotonic_usec() + RUNNING_USEC;
+
+                while (!migration->running && !migration->abandoned && !migration->failure && clock_monotonic_usec() < deadline)
+                        fiber_cond_wait(&migration->changed, WAKE_USEC);
+        }
+        if (migration->abandoned) {
+                g_propagate_error(reterr, g_error_copy(migration->failure));
+                return -ECANCELED;
+        }
+        if (!migration->running)
+                domain_set_state(migration->domain, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_UNKNOWN);
+        migration_set_phase(migration, migration->running ? MIGRATION_PHASE_COMMITTED : MIGRATION_PHASE_UNKNOWN);
+        return migration->running;
+}
+
+static int src_move(Migration *migration, const MigrationCookie *cookie, GError **reterr) {
+        Domain *domain = migration->domain;
+        int r;
+
+        if (!(migration->params.flags & VIR_MIGRATE_LIVE)) {
+                r = src_pause(migration, reterr);
+                if (r < 0)
+                        return r;
+        }
+        r = qmp_migrate_prepare_device_state(qemu_monitor(domain->qemu), reterr);
+        if (r >= 0)
+                r = qemu_direct_io_suspend(domain->qemu, domain->live, reterr);
+        if (r >= 0)
+                r = src_engine_start(migration, cookie, reterr);
+        if (r >= 0)
+                r = src_precopy(migration, reterr);
+        if (r >= 0)
+                r = src_stop_and_copy(migration, reterr);
+        return r < 0 ? r : src_commit(migration, reterr);
+}
+
+int migration_src_perform(Migration *unowned, MigrationParams *params, const char *cookie_in, unsigned cookie_length,
+                          char **ret_cookie, unsigned *ret_cookie_length, GError **reterr) {
+        g_autoptr(Migration) migration = migration_ref(unowned);
+        g_auto(MigrationCookie) cookie = { 0 };
+        GError *error = NULL;
+        int r;
+
+        if (migration->phase != MIGRATION_PHASE_BEGIN)
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("migration of domain '%s' is being performed already"),
+                                 migration->domain->name);
+        migration_params_clear(&migration->params);
+        migration->params = *params;
+        *params = (MigrationParams){ 0 };
+        migration->in_call = true;
+        r = migration_check(migration, &error);
+        if (r >= 0)
+                r = migration_cookie_parse(cookie_in, cookie_length, &cookie, &error);
+        if (r >= 0)
+                r = src_move(migration, &cookie, &error);
+        migration->in_call = false;
+        if (r < 0) {
+                /* The engine's own reason, or the abort, says more than the call that failed because of it. */
+                if (migration->failure || migration->abort_requested || migration->guest_exited) {
+                        g_clear_error(&error);
+                        migration_check(migration, &error);
+                }
+                src_give_up(migration, error);
+                g_propagate_error(reterr, error);
+                return r;
+        }
+        migration_cookie_clear(&cookie);
+        cookie.name = g_strdup(migration->domain->name);
+        memcpy(cookie.uuid, migration->domain->uuid, sizeof(cookie.uuid));
+        *ret_cookie = migration_cookie_format(&cookie, ret_cookie_length);
+        /* Nobody is left to call Confirm. */
+        if (!migration->client)
+                migration_src_client_gone(migration);
+        return 0;
+}
+
+/* ---- Confirm ---- */
+
+static int src_finish(Migration *migration, GError **reterr) {
+        Domain *domain = migration->domain;
+        GuestManager *guests = migration->context->guests;
+        bool undefine = migration->params.flags & VIR_MIGRATE_UNDEFINE_SOURCE;
+        int r;
+
+        migration->ended_usec = clock_monotonic_usec();
+        r = guest_end(guests, domain, KILL_GRACE_USEC, VIR_DOMAIN_SHUTOFF_MIGRATED, VIR_DOMAIN_EVENT_STOPPED_MIGRATED, reterr);
+        if (r < 0)
+                return r;
+        if (undefine && domain->config) {
+                store_remove_config(&guests->store, domain->name, NULL);
+                domain->config = domain_def_free(domain->config);
+                domain->autostart = false;
+                domain_emit_lifecycle(domain, guests->bus, VIR_DOMAIN_EVENT_UNDEFINED, VIR_DOMAIN_EVENT_UNDEFINED_REMOVED);
+        }
+        migration_end(migration, true);
+        return 0;
+}
+
+int migration_src_confirm(Migration *unowned, bool cancelled, GError **reterr) {
+        g_autoptr(Migration) migration = migration_ref(unowned);
+        Domain *domain = migration->domain;
+
+        switch (migration->phase) {
+        case MIGRATION_PHASE_BEGIN:
+                /* Prepare failed: libvirt's clients tell us this way. */
+                migration_end(migration, false);
+                return 0;
+        case MIGRATION_PHASE_COMMITTED:
+                /* The destination said itself that it runs the guest; whatever became of Finish, it is not ours any more. */
+                return src_finish(migration, reterr);
+        case MIGRATION_PHASE_UNKNOWN:
+                if (migration->abandoned) {
+                        src_give_up(migration, migration->failure);
+                        return 0;
+                }
+                if (!cancelled || migration->running)
+                        return src_finish(migration, reterr);
+                /* A client says "cancelled" also when it has merely lost the destination, so this is no answer from there. */
+                migration->client = NULL;
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                 _("the connection broke while domain '%s' was handed over, and the destination did not confirm: it stays paused here; if it does not run on the destination, 'virsh domjobabort %s' resumes it here, otherwise run 'virsh destroy %s'"),
+                                 domain->name, domain->name, domain->name);
+        default:
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("migration of domain '%s' is in phase '%s': there is nothing to confirm"),
+                                 domain->name, migration_phase_to_string(migration->phase));
+        }
+}
+
+void migration_src_client_gone(Migration *unowned) {
+        g_autoptr(Migration) migration = migration_ref(unowned);
+        g_autoptr(GError) error = NULL;
+
+        migration->client = NULL;
+        if (migration->in_call) {
+                if (migration->phase < MIGRATION_PHASE_COMMITTING) {
+                        migration->abort_requested = true;
+                        fiber_cond_broadcast(&migration->changed);
+                }
+                return;
+        }
+        if (migration->phase == MIGRATION_PHASE_BEGIN)
+                migration_end(migration, false);
+        else if (migration->phase == MIGRATION_PHASE_COMMITTED && src_finish(migration, &error) < 0)
+                log_debug("domain '%s' cannot be ended after its migration: %s", migration->domain->name, error->message);
+}
+
+int migration_src_abort(Migration *unowned, GError **reterr) {
+        g_autoptr(Migration) migration = migration_ref(unowned);
+
+        if (migration->phase == MIGRATION_PHASE_UNKNOWN && !migration->running) {
+                src_give_up(migration, NULL);
+                return 0;
+        }
+        if (migration->phase >= MIGRATION_PHASE_COMMITTING)
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                 _("migration of domain '%s' cannot be aborted any more: the destination has it"), migration->domain->name);
+        migration->abort_requested = true;
+        fiber_cond_broadcast(&migration->changed);
+        return 0;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "driver/migration/recover.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <unistd.h>
+
+#include "driver/base/clock.h"
+#include "driver/base/io.h"
+#include "driver/base/json.h"
+#include "driver/base/log.h"
+#include "driver/base/spawn.h"
+#include "driver/migration/migration_dst.h"
+#include "driver/qemu/direct_io.h"
+#include "driver/qemu/qmp.h"
+
+#define HELPER_END_USEC (5 * USEC_PER_SEC)
+
+/* Ends the helper of an earlier daemon, if that pid is still one. */
+static void end_helper(const MigrationContext *context, pid_t pid) {
+        g_autofree char *link_path = g_strdup_printf("/proc/%d/exe", (int) pid);
+        g_autofree char *program = NULL, *wanted = NULL;
+        _cleanup_fd_ int pidfd = -EBADF;
+
+        if (pid <= 0)
+                return;
+        pidfd = pidfd_open(pid, 0);
+        if (pidfd < 0)
+                return;
+        program = g_file_read_link(link_path, NULL);
+        wanted = g_path_get_basename(context->engine_helper);
+        if (program) {
+                g_autofree char *name = g_path_get_basename(program);
+
+                /* The link reads "virt-ferry-engine (deleted)" after an upgrade. */
+                if (g_str_has_prefix(name, wanted))
+                        spawn_end(pidfd, 0, NULL);
+        }
+}
+
+static bool was_committed(const char *path) {
+        g_autofree char *text = NULL;
+        size_t length = 0;
+
+        return path && file_read(path, 16, &text, &length, NULL) >= 0 && length > 0 && text[0] == 'C';
+}
+
+static void recover_source(Migration *migration, bool stopped_here) {
+        Domain *domain = migration->domain;
+        GuestManager *guests = migration->context->guests;
+        g_autofree EngineRamBlock *blocks = NULL;
+        g_autoptr(GError) error = NULL;
+        unsigned n;
+
+        switch (migration->phase) {
+        case MIGRATION_PHASE_COMMITTED:
+                guest_end(guests, domain, 0, VIR_DOMAIN_SHUTOFF_MIGRATED, VIR_DOMAIN_EVENT_STOPPED_MIGRATED, NULL);
+                migration_end(migration, true);
+                return;
+        case MIGRATION_PHASE_COMMITTING:
+        case MIGRATION_PHASE_UNKNOWN:
+                domain_set_state(domain, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_UNKNOWN);
+                migration->stopped_here = stopped_here;
+                migration_set_phase(migration, MIGRATION_PHASE_UNKNOWN);
+                return;
+        default:
+                break;
+        }
+        blocks = migration_ram_blocks(qemu_ram(domain->qemu), &n);
+        engine_source_unprotect(blocks, n, qemu_pid(domain->qemu), qemu_uffd(domain->qemu, 0), qemu_uffd(domain->qemu, 1), NULL);
+        qmp_migrate_cancel(qemu_monitor(domain->qemu), NULL);
+        if (qemu_direct_io_resume(domain->qemu, domain->live, &error) < 0)
+                log_debug("domain '%s' keeps buffered disk I/O, ignoring: %s", domain->name, error->message);
+        g_clear_error(&error);
+        if (stopped_here && domain->state == VIR_DOMAIN_PAUSED &&
+            guest_run(guests, domain, VIR_DOMAIN_RUNNING_MIGRATION_CANCELED, VIR_DOMAIN_EVENT_RESUMED_MIGRATED, &error) < 0)
+                log_debug("domain '%s' cannot be resumed after a restart: %s", domain->name, error->message);
+        migration_end(migration, false);
+}
+
+static void recover_destination(Migration *migration, bool committed) {
+        Domain *domain = migration->domain;
+        GuestManager *guests = migration->context->guests;
+        g_autoptr(GError) error = NULL;
+
+        if (migration->phase != MIGRATION_PHASE_STARTED && !committed) {
+                guest_end(guests, domain, 0, VIR_DOMAIN_SHUTOFF_FAILED, VIR_DOMAIN_EVENT_STOPPED_FAILED, NULL);
+                migration_end(migration, false);
+                return;
+        }
+        if (domain->state != VIR_DOMAIN_RUNNING && !(migration->params.flags & VIR_MIGRATE_PAUSED) &&
+            guest_run(guests, domain, VIR_DOMAIN_RUNNING_MIGRATED, VIR_DOMAIN_EVENT_RESUMED_MIGRATED, &error) < 0)
+                log_debug("domain '%s' arrived but cannot be started: %s", domain->name, error->message);
+        migration_dst_persist(migration);
+        migration_end(migration, true);
+}
+
+void migration_recover(MigrationContext *context, Domain *domain) {
+        g_autoptr(json_object) saved = g_steal_pointer(&domain->migration_saved);
+        MigrationPhase phase = migration_phase_from_string(json_get_string(saved, "phase"));
+        MigrationParams params = { .flags = (unsigned) json_get_uint64(saved, "flags", 0) };
+        const char *record = json_get_string(saved, "commit-record");
+        bool incoming = json_get_bool(saved, "incoming", false);
+        g_autoptr(Migration) migration = NULL;
+        Migration *made = NULL;
+        bool committed;
+
+        end_helper(context, (pid_t) json_get_int64(saved, "engine", 0));
+        committed = was_committed(record);
+        if (!domain->qemu || phase == _MIGRATION_PHASE_INVALID) {
+                if (record)
+                        unlink(record);
+                return;
+        }
+        log_debug("domain '%s': settling a migration in phase '%s'", domain->name, migration_phase_to_string(phase));
+        if (migration_new(context, domain, incoming, NULL, &params, &made, NULL) < 0)
+                return;
+        migration = migration_ref(made);
+        migration->phase = phase;
+        migration->commit_path = g_strdup(record);
+        migration->persistent_xml = g_strdup(json_get_string(saved, "persistent"));
+        if (incoming)
+                recover_destination(migration, committed);
+        else
+                recover_source(migration, json_get_bool(saved, "stopped-here", false));
+}

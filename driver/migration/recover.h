@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* After a restart of the daemon: what became of the migrations that it was in the middle of. */
+
+#include "driver/migration/migration.h"
+
+/*
+ * Settles the job that domain->migration_saved describes. Fiber. The helper of that job is ended first, so that nothing changes any more; then
+ *   source, before COMMIT:        the guest goes on here
+ *   source, COMMIT sent:          it stays paused, with a job in phase UNKNOWN for an operator to settle
+ *   source, destination runs it:  it ends here
+ *   destination, COMMIT recorded: it starts here
+ *   destination, otherwise:       it is dropped: the source has it
+ */
+void migration_recover(MigrationContext *context, Domain *domain);
