@@ -130,7 +130,8 @@ static int set_number(const Key *key, void *field, const Line *line, char *p, GE
         if (r < 0)
                 return r;
         if (value < key->min || value > key->max) {
-                g_autofree char *text = g_strdup_printf(_("'%s' goes from %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT), key->name,
+                g_autofree char *text = g_strdup_printf(_("'%s' goes from %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT),
+                                                        key->name,
                                                         key->min, key->max);
                 return line_error(line, reterr, text);
         }
@@ -180,7 +181,8 @@ static int parse_line(DaemonConfig *config, const Line *line, char *text, GError
                         continue;
                 void *field = (char *) config + keys[i].offset;
                 bool number = keys[i].type == KEY_UINT || keys[i].type == KEY_INT || keys[i].type == KEY_LEVEL;
-                return number ? set_number(&keys[i], field, line, p, reterr) : set_text(&keys[i], field, line, p, reterr);
+                return number
+                        ? set_number(&keys[i], field, line, p, reterr) : set_text(&keys[i], field, line, p, reterr);
         }
         g_autofree char *complaint = g_strdup_printf(_("there is no setting '%.*s'"), (int) MIN(length, 64u), name);
         return line_error(line, reterr, complaint);
@@ -196,7 +198,8 @@ int config_parse(DaemonConfig *config, const char *file, const char *text, GErro
                         return r;
         }
         if (config->migration_port_min > config->migration_port_max)
-                return error_set(reterr, VIR_ERR_CONF_SYNTAX, _("%s: migration_port_min %u is above migration_port_max %u"), file,
+                return error_set(reterr, VIR_ERR_CONF_SYNTAX,
+                                 _("%s: migration_port_min %u is above migration_port_max %u"), file,
                                  config->migration_port_min, config->migration_port_max);
         return 0;
 }

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * The configuration file: lines of `key = value`, as in libvirt's own files. A value is a whole number or a string in single or double
- * quotes; # begins a comment. Every key is described in virtferryd.conf, the example that is installed.
+ * The configuration file: lines of `key = value`, as in libvirt's own files. A value is a whole number or a string in
+ * single or double quotes; # begins a comment. Every key is described in virtferryd.conf, the example that is
+ * installed.
  */
 
 #include <glib.h>

@@ -25,7 +25,8 @@ int listen_lock(const char *pid_file, int *ret_fd, GError **reterr) {
                 return error_set_errno(reterr, errno, _("Cannot open '%s'"), pid_file);
         if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
                 if (errno == EWOULDBLOCK)
-                        return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("Another virtferryd holds '%s': stop it first, or use --root"),
+                        return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                         _("Another virtferryd holds '%s': stop it first, or use --root"),
                                          pid_file);
                 return error_set_errno(reterr, errno, _("Cannot lock '%s'"), pid_file);
         }
@@ -55,7 +56,8 @@ int listen_unix(const char *path, mode_t mode, const char *group, int *ret_fd, G
         int r = 0;
 
         if (strlen(path) >= sizeof(address.sun_path))
-                return error_set(reterr, VIR_ERR_CONF_SYNTAX, _("Socket path '%s' is longer than %zu bytes: use a shorter --root"), path,
+                return error_set(reterr, VIR_ERR_CONF_SYNTAX,
+                                 _("Socket path '%s' is longer than %zu bytes: use a shorter --root"), path,
                                  sizeof(address.sun_path) - 1);
         strcpy(address.sun_path, path);
         if (group && (r = find_group(group, &gid, reterr)) < 0)
@@ -100,7 +102,8 @@ int listen_activated(RpcServer *server, unsigned *ret_n, GError **reterr) {
         for (int i = 0; i < n; i++) {
                 int fd = SD_LISTEN_FDS_START + i;
                 if (sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) <= 0)
-                        return error_set(reterr, VIR_ERR_CONF_SYNTAX, _("Descriptor %d from the service manager is not a listening unix socket"),
+                        return error_set(reterr, VIR_ERR_CONF_SYNTAX,
+                                         _("Descriptor %d from the service manager is not a listening unix socket"),
                                          fd);
                 fd_set_nonblock(fd, true);
                 int r = server_listen(server, fd, socket_is_read_only(fd), reterr);

@@ -3,8 +3,8 @@
 /*
  * Theory of operation
  *
- * virtferryd is one process with one thread and one sd-event loop. main() prepares what needs no loop (options, configuration,
- * directories, the instance lock), then runs the loop until something asks for its end:
+ * virtferryd is one process with one thread and one sd-event loop. main() prepares what needs no loop (options,
+ * configuration, directories, the instance lock), then runs the loop until something asks for its end:
  *
  *      start fiber: driver_new() ─► server ─► sockets ─► READY ─► driver_autostart()
  *      SIGTERM, SIGINT, idle timeout ─► stop fiber: no new clients ─► driver_quiesce() ─► clients end ─► loop ends
@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libvirt/libvirt.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
@@ -81,7 +82,8 @@ static void stop_run(void *userdata) {
                 driver_quiesce(daemon->driver, QUIESCE_USEC);
         if (daemon->server && server_shutdown(daemon->server, SHUTDOWN_USEC) < 0) {
                 /* Calls that do not end still use the driver: leave everything to the kernel. */
-                log_warning("Calls of clients did not end within %u s, exiting without them", (unsigned) (SHUTDOWN_USEC / USEC_PER_SEC));
+                log_warning("Calls of clients did not end within %u s, exiting without them",
+                            (unsigned) (SHUTDOWN_USEC / USEC_PER_SEC));
                 status = EXIT_FAILURE;
         } else {
                 daemon->server = server_free(daemon->server);
@@ -207,12 +209,14 @@ static int daemon_listen(Daemon *daemon, GError **reterr) {
         if (r < 0 || n_activated > 0)
                 return r;
 
-        r = listen_unix(daemon->paths.socket, daemon->config.unix_sock_rw_perms, daemon->config.unix_sock_group, &fd, reterr);
+        r = listen_unix(daemon->paths.socket, daemon->config.unix_sock_rw_perms, daemon->config.unix_sock_group, &fd,
+                        reterr);
         if (r >= 0)
                 r = server_listen(daemon->server, fd, false, reterr);
         if (r < 0 || !daemon->paths.socket_ro)
                 return r;
-        r = listen_unix(daemon->paths.socket_ro, daemon->config.unix_sock_ro_perms, daemon->config.unix_sock_group, &fd, reterr);
+        r = listen_unix(daemon->paths.socket_ro, daemon->config.unix_sock_ro_perms, daemon->config.unix_sock_group, &fd,
+                        reterr);
         if (r >= 0)
                 r = server_listen(daemon->server, fd, true, reterr);
         return r;
@@ -290,7 +294,7 @@ static void raise_fd_limit(void) {
         }
 }
 
-/* The parent waits until its child is ready or gone, and exits with the outcome. In the child: a session of its own, 0. */
+/* The parent waits until its child is ready or gone, and exits with the outcome. The child gets a session of its own. */
 static int go_to_background(int *ret_ready_fd, GError **reterr) {
         int fds[2] = { -EBADF, -EBADF };
 
@@ -326,6 +330,9 @@ static int daemon_prepare(Daemon *daemon, GError **reterr) {
         log_set_level(daemon->config.log_level);
         raise_fd_limit();
         umask(0022);
+        /* libvirt's functions for typed parameters work only after this. */
+        if (virInitialize() < 0)
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("Cannot initialize libvirt's library"));
 
         r = paths_make(&daemon->paths, daemon->options.session, reterr);
         if (r >= 0 && daemon->options.daemon)

@@ -8,9 +8,12 @@
 
 int options_parse(Options *options, int *argc, char ***argv, GError **reterr) {
         const GOptionEntry entries[] = {
-                { "root", 'r', 0, G_OPTION_ARG_FILENAME, &options->root, N_("Keep everything below DIR, beside other daemons"), N_("DIR") },
-                { "session", 0, 0, G_OPTION_ARG_NONE, &options->session, N_("Serve one user's guests; always so without root"), NULL },
-                { "config", 'f', 0, G_OPTION_ARG_FILENAME, &options->config_file, N_("Read this configuration file"), N_("FILE") },
+                { "root", 'r', 0, G_OPTION_ARG_FILENAME, &options->root,
+                  N_("Keep everything below DIR, beside other daemons"), N_("DIR") },
+                { "session", 0, 0, G_OPTION_ARG_NONE, &options->session,
+                  N_("Serve one user's guests; always so without root"), NULL },
+                { "config", 'f', 0, G_OPTION_ARG_FILENAME, &options->config_file, N_("Read this configuration file"),
+                  N_("FILE") },
                 { "timeout", 't', 0, G_OPTION_ARG_INT, &options->timeout_sec,
                   N_("Exit after SEC seconds without clients and running guests"), N_("SEC") },
                 { "daemon", 'd', 0, G_OPTION_ARG_NONE, &options->daemon, N_("Go to the background once ready"), NULL },
@@ -23,7 +26,8 @@ int options_parse(Options *options, int *argc, char ***argv, GError **reterr) {
 
         *options = (Options) { 0 };
         g_option_context_add_main_entries(context, entries, FERRY_GETTEXT_DOMAIN);
-        g_option_context_set_summary(context, _("The daemon of the ferry driver: libvirt's clients reach it as ferry:///system."));
+        g_option_context_set_summary(context,
+                                     _("The daemon of the ferry driver, for libvirt's clients: ferry:///system."));
         if (!g_option_context_parse(context, argc, argv, &error))
                 return error_set(reterr, VIR_ERR_INVALID_ARG, "%s", error->message);
         if (*argc > 1)

@@ -35,7 +35,8 @@ static void paths_init_helpers(DaemonPaths *paths) {
         if (schemas)
                 paths->schema_dir = g_strdup(schemas);
         else
-                paths->schema_dir = build ? g_build_filename(FERRY_SOURCE_DIR, "xml", "schema", NULL) : g_strdup(FERRY_SCHEMA_DIR);
+                paths->schema_dir = build
+                        ? g_build_filename(FERRY_SOURCE_DIR, "xml", "schema", NULL) : g_strdup(FERRY_SCHEMA_DIR);
 }
 
 void paths_init(DaemonPaths *paths, const char *root, bool session) {

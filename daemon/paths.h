@@ -12,8 +12,8 @@
  *   log_dir           /var/log/libvirt/ferry                     $XDG_CACHE_HOME/libvirt/ferry/log
  *   lib_dir           /var/lib/libvirt/ferry                     $XDG_DATA_HOME/libvirt/ferry
  *
- * Sockets (virtferryd-sock, virtferryd-sock-ro) and virtferryd.pid are in run_dir. libvirt's clients derive the names of the sockets from
- * the driver's name; a session has no read-only one.
+ * Sockets (virtferryd-sock, virtferryd-sock-ro) and virtferryd.pid are in run_dir. libvirt's clients derive the names
+ * of the sockets from the driver's name; a session has no read-only one.
  */
 
 #include <glib.h>

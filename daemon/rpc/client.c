@@ -28,14 +28,14 @@
  *                               └─ ping ───────────────────────────────► pong ──┤
  *      driver event ──► subscription.c ──────────────────────────────► event ──┴─► send queue ──► socket
  *
- * A call counts as in flight until its reply has left the send queue, so a client that does not read its replies gets no more calls
- * served. Calls above the limit are queued, so that pings and stream frames behind them are still seen; with as many queued as may be in
- * flight, the socket is not read. Events and stream data have bounds of their own: stream data waits at its source
- * (client_send_full()), and a client that lets events pile up is disconnected. Nothing disconnects from inside client_send():
- * a defer source does it.
+ * A call counts as in flight until its reply has left the send queue, so a client that does not read its replies gets
+ * no more calls served. Calls above the limit are queued, so that pings and stream frames behind them are still seen;
+ * with as many queued as may be in flight, the socket is not read. Events and stream data have bounds of their own:
+ * stream data waits at its source (client_send_full()), and a client that lets events pile up is disconnected. Nothing
+ * disconnects from inside client_send(): a defer source does it.
  *
- * Limits on what an unknown peer can make us hold: before CONNECT_OPEN frames of NEW_FRAME_BYTES and OPEN_TIMEOUT_USEC of patience;
- * through the read-only socket frames of READ_ONLY_FRAME_BYTES.
+ * Limits on what an unknown peer can make us hold: before CONNECT_OPEN frames of NEW_FRAME_BYTES and OPEN_TIMEOUT_USEC
+ * of patience; through the read-only socket frames of READ_ONLY_FRAME_BYTES.
  */
 
 #define NEW_FRAME_BYTES (64u * 1024)
@@ -125,7 +125,8 @@ static int client_attach(RpcClient *client) {
         sd_event *event = server_event(client->server);
         int r = sd_event_add_io(event, &client->io, client->fd, EPOLLIN, on_io, client);
         if (r >= 0)
-                r = sd_event_add_time_relative(event, &client->timer, CLOCK_MONOTONIC, OPEN_TIMEOUT_USEC, USEC_PER_SEC / 10,
+                r = sd_event_add_time_relative(event, &client->timer, CLOCK_MONOTONIC, OPEN_TIMEOUT_USEC,
+                                               USEC_PER_SEC / 10,
                                                on_timer, client);
         if (r >= 0)
                 r = sd_event_add_defer(event, &client->doom, on_doom, client);
@@ -229,7 +230,8 @@ static void client_arm(RpcClient *client) {
         if (!client->io)
                 return;
         uint32_t events = 0;
-        bool read = client->state != CLIENT_CLOSING && client->pending.length < server_limits(client->server)->max_client_requests;
+        bool read = client->state != CLIENT_CLOSING &&
+                client->pending.length < server_limits(client->server)->max_client_requests;
 
         for (guint i = 0; i < client->streams->len && read; i++)
                 read = !stream_blocked(g_ptr_array_index(client->streams, i));
@@ -433,7 +435,8 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
 
 static void timer_arm(RpcClient *client) {
         sd_event_source_set_time(client->timer, client->keepalive.deadline_usec);
-        sd_event_source_set_enabled(client->timer, keepalive_enabled(&client->keepalive) ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+        sd_event_source_set_enabled(client->timer, keepalive_enabled(&client->keepalive)
+                                    ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {

@@ -4,8 +4,8 @@
 /*
  * RpcClient: one connection of a libvirt client.
  *
- * Reference-counted: the server holds one reference while the connection lives, each call that is being served another, so a client can
- * go away while its calls are waiting. On the loop's thread only.
+ * Reference-counted: the server holds one reference while the connection lives, each call that is being served another,
+ * so a client can go away while its calls are waiting. On the loop's thread only.
  */
 
 #include <glib.h>
@@ -39,8 +39,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(RpcClient, client_unref)
 /* Ends the connection at once. reason is for the log; NULL: nothing to say. Idempotent. */
 void client_disconnect(RpcClient *client, const char *reason);
 
-/* Queues a frame (consumed; NULL is ignored). A client that has more waiting than it may, or is gone, is disconnected on a later turn of
- * the loop: never inside this call, so callers need not fear for what they hold. */
+/* Queues a frame (consumed; NULL is ignored). A client that has more waiting than it may, or is gone, is disconnected
+ * on a later turn of the loop: never inside this call, so callers need not fear for what they hold. */
 void client_send(RpcClient *client, Frame *frame);
 /* Whether more stream data should wait until what is queued has gone out. */
 bool client_send_full(const RpcClient *client);

@@ -18,7 +18,8 @@ int dispatch_require_domain(RpcCall *call, const remote_nonnull_domain *dom, GEr
 int dispatch_require_write(RpcCall *call, GError **reterr) {
         if (!client_read_only(call->client))
                 return 0;
-        return error_set(reterr, VIR_ERR_OPERATION_DENIED, _("%s is not for read-only connections"), call->procedure->name);
+        return error_set(reterr, VIR_ERR_OPERATION_DENIED, _("%s is not for read-only connections"),
+                         call->procedure->name);
 }
 
 int dispatch_check_count(const char *what, int64_t value, int64_t max, GError **reterr) {

@@ -42,7 +42,7 @@ void dispatch_take_ref(DomainRef *ref, remote_nonnull_domain *ret_wire);
 /* Whether there is such a domain: for procedures whose answer does not depend on it. */
 int dispatch_require_domain(RpcCall *call, const remote_nonnull_domain *dom, GError **reterr);
 
-/* Refuses a call on a read-only connection. Only for procedures that do not reach the driver, which refuses by itself. */
+/* Refuses a call on a read-only connection. For procedures that do not reach the driver, which refuses by itself. */
 int dispatch_require_write(RpcCall *call, GError **reterr);
 
 /* A count that a client gave: 0 <= value <= max. */

@@ -10,9 +10,9 @@
 
 /* The connection itself: authentication, features, opening, closing. */
 
-/* What clients ask about before they use it (numbers: libvirt's src/libvirt_internal.h, VIR_DRV_FEATURE_*). All others are 0:
- * 1-3 and 5 are forms of migration that version 3 replaced, 8 is passing descriptors, 12 migration of domains that are
- * not running, 16 the order of arguments of a network call. */
+/* What clients ask about before they use it (numbers: libvirt's src/libvirt_internal.h, VIR_DRV_FEATURE_*). All others
+ * are 0: 1-3 and 5 are forms of migration that version 3 replaced, 8 is passing descriptors, 12 migration of domains
+ * that are not running, 16 the order of arguments of a network call. */
 typedef enum Feature {
         FEATURE_MIGRATION_P2P = 4,
         FEATURE_MIGRATION_V3 = 6,
@@ -28,7 +28,7 @@ typedef enum Feature {
 /* Our own names, and those of the driver that tools know: virt-install and virt-manager look at the scheme. */
 static const char *const open_names[] = { "ferry:///system", "ferry:///session", "qemu:///system", "qemu:///session" };
 
-/* Session clients leak internal bits into the flags of CONNECT_OPEN (measured: 6 and 7), so only this one is looked at. */
+/* Session clients leak internal bits into the flags of CONNECT_OPEN (measured: 6 and 7): only this one is looked at. */
 #define OPEN_FLAG_READ_ONLY 1u
 
 HANDLER(auth_list) {
@@ -75,7 +75,8 @@ HANDLER(connect_open) {
         for (size_t i = 0; i < G_N_ELEMENTS(open_names); i++)
                 if (strcmp(name, open_names[i]) == 0)
                         return client_open(call->client, name, args->flags & OPEN_FLAG_READ_ONLY, reterr);
-        return error_set(reterr, VIR_ERR_NO_CONNECT, _("%s: this daemon serves ferry:///system and ferry:///session"), name);
+        return error_set(reterr, VIR_ERR_NO_CONNECT, _("%s: this daemon serves ferry:///system and ferry:///session"),
+                         name);
 }
 
 HANDLER(connect_close) {

@@ -111,7 +111,8 @@ HANDLER(set_autostart) {
 
 HANDLER(set_memory) {
         const remote_domain_set_memory_args *args = argp;
-        return driver_domain_set_memory(call->driver, dispatch_uuid(&args->dom), args->memory, VIR_DOMAIN_AFFECT_LIVE, reterr);
+        return driver_domain_set_memory(call->driver, dispatch_uuid(&args->dom), args->memory, VIR_DOMAIN_AFFECT_LIVE,
+                                        reterr);
 }
 
 HANDLER(set_memory_flags) {
@@ -121,7 +122,8 @@ HANDLER(set_memory_flags) {
 
 HANDLER(set_memory_stats_period) {
         const remote_domain_set_memory_stats_period_args *args = argp;
-        return driver_domain_set_memory_stats_period(call->driver, dispatch_uuid(&args->dom), args->period, args->flags, reterr);
+        return driver_domain_set_memory_stats_period(call->driver, dispatch_uuid(&args->dom), args->period, args->flags,
+                                                     reterr);
 }
 
 typedef struct ConsoleUser {
@@ -137,7 +139,8 @@ static void console_closed(int fd, void *userdata) {
 HANDLER(open_console) {
         const remote_domain_open_console_args *args = argp;
         int fd = -EBADF;
-        int r = driver_domain_open_console(call->driver, dispatch_uuid(&args->dom), dispatch_optional(args->dev_name), args->flags,
+        int r = driver_domain_open_console(call->driver, dispatch_uuid(&args->dom), dispatch_optional(args->dev_name),
+                                           args->flags,
                                            &fd, reterr);
         if (r < 0)
                 return r;
@@ -157,8 +160,10 @@ HANDLER(open_console) {
 
 static const Procedure procedures[] = {
         { PROCEDURE(DOMAIN_CREATE), ARGS(remote_domain_create_args), .func = create },
-        { PROCEDURE(DOMAIN_CREATE_XML), ARGS(remote_domain_create_xml_args), RET(remote_domain_create_xml_ret), .func = create_xml },
-        { PROCEDURE(DOMAIN_DEFINE_XML), ARGS(remote_domain_define_xml_args), RET(remote_domain_define_xml_ret), .func = define_xml },
+        { PROCEDURE(DOMAIN_CREATE_XML), ARGS(remote_domain_create_xml_args), RET(remote_domain_create_xml_ret),
+          .func = create_xml },
+        { PROCEDURE(DOMAIN_DEFINE_XML), ARGS(remote_domain_define_xml_args), RET(remote_domain_define_xml_ret),
+          .func = define_xml },
         { PROCEDURE(DOMAIN_DESTROY), ARGS(remote_domain_destroy_args), .func = destroy },
         { PROCEDURE(DOMAIN_REBOOT), ARGS(remote_domain_reboot_args), .func = domain_reboot },
         { PROCEDURE(DOMAIN_RESUME), ARGS(remote_domain_resume_args), .func = resume },
@@ -177,7 +182,8 @@ static const Procedure procedures[] = {
         { PROCEDURE(DOMAIN_SHUTDOWN_FLAGS), ARGS(remote_domain_shutdown_flags_args), .func = shutdown_flags },
         { PROCEDURE(DOMAIN_SET_MEMORY_STATS_PERIOD), ARGS(remote_domain_set_memory_stats_period_args),
           .func = set_memory_stats_period },
-        { PROCEDURE(DOMAIN_DEFINE_XML_FLAGS), ARGS(remote_domain_define_xml_flags_args), RET(remote_domain_define_xml_flags_ret),
+        { PROCEDURE(DOMAIN_DEFINE_XML_FLAGS), ARGS(remote_domain_define_xml_flags_args),
+          RET(remote_domain_define_xml_flags_ret),
           .func = define_xml_flags },
 };
 const ProcedureTable domain_procedures = { procedures, G_N_ELEMENTS(procedures) };

@@ -2,8 +2,9 @@
 #include "daemon/rpc/dispatch.h"
 
 /*
- * Kinds of objects that this daemon has none of: networks, storage, host devices, interfaces, secrets, network filters. Lists are empty, and
- * looking one up fails with the code of its kind, so that clients that list everything show nothing instead of an error.
+ * Kinds of objects that this daemon has none of: networks, storage, host devices, interfaces, secrets, network filters.
+ * Lists are empty, and looking one up fails with the code of its kind, so that clients that list everything show
+ * nothing instead of an error.
  */
 
 /* An empty list, the number 0: what a zeroed result says. */
@@ -15,7 +16,8 @@ HANDLER(none) {
 static char *uuid_text(const remote_uuid uuid) {
         GString *text = g_string_sized_new(37);
         for (unsigned i = 0; i < REMOTE_UUID_BUFLEN; i++)
-                g_string_append_printf(text, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", (unsigned char) uuid[i]);
+                g_string_append_printf(text, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x",
+                                       (unsigned char) uuid[i]);
         return g_string_free(text, FALSE);
 }
 
@@ -28,57 +30,66 @@ HANDLER(lookup_network) {
 HANDLER(lookup_network_uuid) {
         const remote_network_lookup_by_uuid_args *args = argp;
         g_autofree char *uuid = uuid_text(args->uuid);
-        return error_set(reterr, VIR_ERR_NO_NETWORK, _("There is no network with uuid '%s': networks belong to another daemon"),
+        return error_set(reterr, VIR_ERR_NO_NETWORK,
+                         _("There is no network with uuid '%s': networks belong to another daemon"),
                          uuid);
 }
 
 HANDLER(lookup_pool) {
         const remote_storage_pool_lookup_by_name_args *args = argp;
-        return error_set(reterr, VIR_ERR_NO_STORAGE_POOL, _("There is no storage pool '%s': storage belongs to another daemon"),
+        return error_set(reterr, VIR_ERR_NO_STORAGE_POOL,
+                         _("There is no storage pool '%s': storage belongs to another daemon"),
                          args->name);
 }
 
 HANDLER(lookup_pool_uuid) {
         const remote_storage_pool_lookup_by_uuid_args *args = argp;
         g_autofree char *uuid = uuid_text(args->uuid);
-        return error_set(reterr, VIR_ERR_NO_STORAGE_POOL, _("There is no storage pool with uuid '%s': storage belongs to another daemon"),
+        return error_set(reterr, VIR_ERR_NO_STORAGE_POOL,
+                         _("There is no storage pool with uuid '%s': storage belongs to another daemon"),
                          uuid);
 }
 
 HANDLER(lookup_volume_key) {
         const remote_storage_vol_lookup_by_key_args *args = argp;
-        return error_set(reterr, VIR_ERR_NO_STORAGE_VOL, _("There is no storage volume with key '%s': storage belongs to another daemon"),
+        return error_set(reterr, VIR_ERR_NO_STORAGE_VOL,
+                         _("There is no storage volume with key '%s': storage belongs to another daemon"),
                          args->key);
 }
 
 HANDLER(lookup_volume_path) {
         const remote_storage_vol_lookup_by_path_args *args = argp;
-        return error_set(reterr, VIR_ERR_NO_STORAGE_VOL, _("There is no storage volume '%s': storage belongs to another daemon"),
+        return error_set(reterr, VIR_ERR_NO_STORAGE_VOL,
+                         _("There is no storage volume '%s': storage belongs to another daemon"),
                          args->path);
 }
 
 HANDLER(lookup_node_device) {
         const remote_node_device_lookup_by_name_args *args = argp;
-        return error_set(reterr, VIR_ERR_NO_NODE_DEVICE, _("There is no node device '%s': host devices belong to another daemon"),
+        return error_set(reterr, VIR_ERR_NO_NODE_DEVICE,
+                         _("There is no node device '%s': host devices belong to another daemon"),
                          args->name);
 }
 
 HANDLER(lookup_interface) {
         const remote_interface_lookup_by_name_args *args = argp;
-        return error_set(reterr, VIR_ERR_NO_INTERFACE, _("There is no interface '%s': host interfaces belong to another daemon"),
+        return error_set(reterr, VIR_ERR_NO_INTERFACE,
+                         _("There is no interface '%s': host interfaces belong to another daemon"),
                          args->name);
 }
 
 HANDLER(lookup_interface_mac) {
         const remote_interface_lookup_by_mac_string_args *args = argp;
-        return error_set(reterr, VIR_ERR_NO_INTERFACE, _("There is no interface with address '%s': host interfaces belong to another daemon"),
+        return error_set(reterr, VIR_ERR_NO_INTERFACE,
+                         _("There is no interface with address '%s': host interfaces belong to another daemon"),
                          args->mac);
 }
 
 HANDLER(lookup_secret_uuid) {
         const remote_secret_lookup_by_uuid_args *args = argp;
         g_autofree char *uuid = uuid_text(args->uuid);
-        return error_set(reterr, VIR_ERR_NO_SECRET, _("There is no secret with uuid '%s': secrets belong to another daemon"),
+        return error_set(reterr, VIR_ERR_NO_SECRET,
+                         _("There is no secret with uuid '%s': secrets belong to another daemon"),
                          uuid);
 }
 
@@ -90,20 +101,23 @@ HANDLER(lookup_secret_usage) {
 
 HANDLER(lookup_nwfilter) {
         const remote_nwfilter_lookup_by_name_args *args = argp;
-        return error_set(reterr, VIR_ERR_NO_NWFILTER, _("There is no network filter '%s': filters belong to another daemon"),
+        return error_set(reterr, VIR_ERR_NO_NWFILTER,
+                         _("There is no network filter '%s': filters belong to another daemon"),
                          args->name);
 }
 
 HANDLER(lookup_nwfilter_uuid) {
         const remote_nwfilter_lookup_by_uuid_args *args = argp;
         g_autofree char *uuid = uuid_text(args->uuid);
-        return error_set(reterr, VIR_ERR_NO_NWFILTER, _("There is no network filter with uuid '%s': filters belong to another daemon"),
+        return error_set(reterr, VIR_ERR_NO_NWFILTER,
+                         _("There is no network filter with uuid '%s': filters belong to another daemon"),
                          uuid);
 }
 
 HANDLER(lookup_pool_path) {
         const remote_storage_pool_lookup_by_target_path_args *args = argp;
-        return error_set(reterr, VIR_ERR_NO_STORAGE_POOL, _("There is no storage pool for '%s': storage belongs to another daemon"),
+        return error_set(reterr, VIR_ERR_NO_STORAGE_POOL,
+                         _("There is no storage pool for '%s': storage belongs to another daemon"),
                          args->path);
 }
 

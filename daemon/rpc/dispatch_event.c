@@ -8,7 +8,8 @@
 HANDLER(register_any) {
         const remote_connect_domain_event_callback_register_any_args *args = argp;
         remote_connect_domain_event_callback_register_any_ret *ret = retp;
-        return subscription_add(client_subscriptions(call->client), args->eventID, args->dom ? dispatch_uuid(args->dom) : NULL,
+        return subscription_add(client_subscriptions(call->client), args->eventID,
+                                args->dom ? dispatch_uuid(args->dom) : NULL,
                                 &ret->callbackID, reterr);
 }
 
@@ -18,9 +19,11 @@ HANDLER(deregister_any) {
 }
 
 static const Procedure procedures[] = {
-        { PROCEDURE(CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY), ARGS(remote_connect_domain_event_callback_register_any_args),
+        { PROCEDURE(CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY),
+          ARGS(remote_connect_domain_event_callback_register_any_args),
           RET(remote_connect_domain_event_callback_register_any_ret), .func = register_any },
-        { PROCEDURE(CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY), ARGS(remote_connect_domain_event_callback_deregister_any_args),
+        { PROCEDURE(CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY),
+          ARGS(remote_connect_domain_event_callback_deregister_any_args),
           .func = deregister_any },
 };
 const ProcedureTable event_procedures = { procedures, G_N_ELEMENTS(procedures) };

@@ -66,9 +66,9 @@ HANDLER(get_capabilities) {
 HANDLER(get_domain_capabilities) {
         const remote_connect_get_domain_capabilities_args *args = argp;
         remote_connect_get_domain_capabilities_ret *ret = retp;
-        return driver_domain_capabilities(call->driver, dispatch_optional(args->emulatorbin), dispatch_optional(args->arch),
-                                          dispatch_optional(args->machine), dispatch_optional(args->virttype), args->flags,
-                                          &ret->capabilities, reterr);
+        return driver_domain_capabilities(call->driver, dispatch_optional(args->emulatorbin),
+                                          dispatch_optional(args->arch), dispatch_optional(args->machine),
+                                          dispatch_optional(args->virttype), args->flags, &ret->capabilities, reterr);
 }
 
 HANDLER(get_free_memory) {
@@ -89,7 +89,8 @@ HANDLER(get_memory_stats) {
         if (r < 0)
                 return r;
         if (args->flags != 0)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported flags 0x%x for memory statistics"), args->flags);
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported flags 0x%x for memory statistics"),
+                                 args->flags);
         r = driver_node_memory_stats(call->driver, args->cellNum, args->nparams > 0 ? stats : NULL, &n, reterr);
         if (r < 0)
                 return r;
@@ -148,16 +149,19 @@ HANDLER(get_cpu_model_names) {
 static const Procedure procedures[] = {
         { PROCEDURE(CONNECT_GET_TYPE), RET(remote_connect_get_type_ret), .func = get_type },
         { PROCEDURE(CONNECT_GET_VERSION), RET(remote_connect_get_version_ret), .func = get_version },
-        { PROCEDURE(CONNECT_GET_MAX_VCPUS), ARGS(remote_connect_get_max_vcpus_args), RET(remote_connect_get_max_vcpus_ret),
+        { PROCEDURE(CONNECT_GET_MAX_VCPUS), ARGS(remote_connect_get_max_vcpus_args),
+          RET(remote_connect_get_max_vcpus_ret),
           .func = get_max_vcpus },
         { PROCEDURE(NODE_GET_INFO), RET(remote_node_get_info_ret), .func = node_get_info },
         { PROCEDURE(CONNECT_GET_CAPABILITIES), RET(remote_connect_get_capabilities_ret), .func = get_capabilities },
         { PROCEDURE(CONNECT_GET_HOSTNAME), RET(remote_connect_get_hostname_ret), .func = get_hostname },
         { PROCEDURE(NODE_GET_FREE_MEMORY), RET(remote_node_get_free_memory_ret), .func = get_free_memory },
         { PROCEDURE(CONNECT_GET_LIB_VERSION), RET(remote_connect_get_lib_version_ret), .func = get_lib_version },
-        { PROCEDURE(NODE_GET_MEMORY_STATS), ARGS(remote_node_get_memory_stats_args), RET(remote_node_get_memory_stats_ret),
+        { PROCEDURE(NODE_GET_MEMORY_STATS), ARGS(remote_node_get_memory_stats_args),
+          RET(remote_node_get_memory_stats_ret),
           .func = get_memory_stats },
-        { PROCEDURE(NODE_GET_CPU_MAP), ARGS(remote_node_get_cpu_map_args), RET(remote_node_get_cpu_map_ret), .func = get_cpu_map },
+        { PROCEDURE(NODE_GET_CPU_MAP), ARGS(remote_node_get_cpu_map_args), RET(remote_node_get_cpu_map_ret),
+          .func = get_cpu_map },
         { PROCEDURE(CONNECT_GET_CPU_MODEL_NAMES), ARGS(remote_connect_get_cpu_model_names_args),
           RET(remote_connect_get_cpu_model_names_ret), .func = get_cpu_model_names },
         { PROCEDURE(CONNECT_GET_DOMAIN_CAPABILITIES), ARGS(remote_connect_get_domain_capabilities_args),

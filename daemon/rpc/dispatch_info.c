@@ -47,7 +47,8 @@ HANDLER(get_state) {
         const remote_domain_get_state_args *args = argp;
         remote_domain_get_state_ret *ret = retp;
         if (args->flags != 0)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported flags 0x%x for a domain's state"), args->flags);
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported flags 0x%x for a domain's state"),
+                                 args->flags);
         return driver_domain_state(call->driver, dispatch_uuid(&args->dom), &ret->state, &ret->reason, reterr);
 }
 
@@ -76,7 +77,8 @@ HANDLER(get_max_memory) {
 HANDLER(get_max_vcpus) {
         const remote_domain_get_max_vcpus_args *args = argp;
         remote_domain_get_max_vcpus_ret *ret = retp;
-        return driver_domain_vcpu_count(call->driver, dispatch_uuid(&args->dom), VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_VCPU_MAXIMUM,
+        return driver_domain_vcpu_count(call->driver, dispatch_uuid(&args->dom),
+                                        VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_VCPU_MAXIMUM,
                                         &ret->num, reterr);
 }
 
@@ -90,7 +92,8 @@ HANDLER(get_vcpus_flags) {
 static int check_maps(int n, int map_bytes, GError **reterr) {
         int r = dispatch_check_count(_("The number of vCPUs"), n, REMOTE_VCPUINFO_MAX, reterr);
         if (r >= 0)
-                r = dispatch_check_count(_("The size of the CPU maps"), (int64_t) n * map_bytes, REMOTE_CPUMAPS_MAX, reterr);
+                r = dispatch_check_count(_("The size of the CPU maps"), (int64_t) n * map_bytes, REMOTE_CPUMAPS_MAX,
+                                         reterr);
         return r;
 }
 
@@ -103,7 +106,8 @@ HANDLER(get_vcpus) {
 
         int r = check_maps(args->maxinfo, args->maplen, reterr);
         if (r >= 0)
-                r = driver_domain_vcpus(call->driver, dispatch_uuid(&args->dom), &vcpus, &n, &maps, (unsigned) args->maplen, reterr);
+                r = driver_domain_vcpus(call->driver, dispatch_uuid(&args->dom), &vcpus, &n, &maps,
+                                        (unsigned) args->maplen, reterr);
         if (r < 0)
                 return r;
 
@@ -130,7 +134,8 @@ HANDLER(get_vcpu_pin_info) {
 
         int r = check_maps(args->ncpumaps, args->maplen, reterr);
         if (r >= 0)
-                r = driver_domain_vcpu_pins(call->driver, dispatch_uuid(&args->dom), args->flags, (unsigned) args->ncpumaps,
+                r = driver_domain_vcpu_pins(call->driver, dispatch_uuid(&args->dom), args->flags,
+                                            (unsigned) args->ncpumaps,
                                             (unsigned) args->maplen, &maps, &n, reterr);
         if (r < 0)
                 return r;
@@ -250,18 +255,22 @@ static const Procedure procedures[] = {
           .func = get_xml_desc },
         { PROCEDURE(DOMAIN_GET_AUTOSTART), ARGS(remote_domain_get_autostart_args), RET(remote_domain_get_autostart_ret),
           .func = get_autostart },
-        { PROCEDURE(DOMAIN_GET_INFO), ARGS(remote_domain_get_info_args), RET(remote_domain_get_info_ret), .func = get_info },
-        { PROCEDURE(DOMAIN_GET_MAX_MEMORY), ARGS(remote_domain_get_max_memory_args), RET(remote_domain_get_max_memory_ret),
+        { PROCEDURE(DOMAIN_GET_INFO), ARGS(remote_domain_get_info_args), RET(remote_domain_get_info_ret),
+          .func = get_info },
+        { PROCEDURE(DOMAIN_GET_MAX_MEMORY), ARGS(remote_domain_get_max_memory_args),
+          RET(remote_domain_get_max_memory_ret),
           .func = get_max_memory },
         { PROCEDURE(DOMAIN_GET_MAX_VCPUS), ARGS(remote_domain_get_max_vcpus_args), RET(remote_domain_get_max_vcpus_ret),
           .func = get_max_vcpus },
         { PROCEDURE(DOMAIN_GET_OS_TYPE), ARGS(remote_domain_get_os_type_args), RET(remote_domain_get_os_type_ret),
           .func = get_os_type },
-        { PROCEDURE(DOMAIN_GET_VCPUS), ARGS(remote_domain_get_vcpus_args), RET(remote_domain_get_vcpus_ret), .func = get_vcpus },
+        { PROCEDURE(DOMAIN_GET_VCPUS), ARGS(remote_domain_get_vcpus_args), RET(remote_domain_get_vcpus_ret),
+          .func = get_vcpus },
         { PROCEDURE(DOMAIN_GET_SECURITY_LABEL), ARGS(remote_domain_get_security_label_args),
           RET(remote_domain_get_security_label_ret), .func = get_security_label },
         { PROCEDURE(NODE_GET_SECURITY_MODEL), RET(remote_node_get_security_model_ret), .func = get_security_model },
-        { PROCEDURE(DOMAIN_IS_ACTIVE), ARGS(remote_domain_is_active_args), RET(remote_domain_is_active_ret), .func = is_active },
+        { PROCEDURE(DOMAIN_IS_ACTIVE), ARGS(remote_domain_is_active_args), RET(remote_domain_is_active_ret),
+          .func = is_active },
         { PROCEDURE(DOMAIN_IS_PERSISTENT), ARGS(remote_domain_is_persistent_args), RET(remote_domain_is_persistent_ret),
           .func = is_persistent },
         { PROCEDURE(DOMAIN_HAS_MANAGED_SAVE_IMAGE), ARGS(remote_domain_has_managed_save_image_args),
@@ -272,12 +281,15 @@ static const Procedure procedures[] = {
           RET(remote_domain_snapshot_list_names_ret), .func = snapshot_list_names },
         { PROCEDURE(DOMAIN_HAS_CURRENT_SNAPSHOT), ARGS(remote_domain_has_current_snapshot_args),
           RET(remote_domain_has_current_snapshot_ret), .func = has_current_snapshot },
-        { PROCEDURE(DOMAIN_GET_VCPUS_FLAGS), ARGS(remote_domain_get_vcpus_flags_args), RET(remote_domain_get_vcpus_flags_ret),
+        { PROCEDURE(DOMAIN_GET_VCPUS_FLAGS), ARGS(remote_domain_get_vcpus_flags_args),
+          RET(remote_domain_get_vcpus_flags_ret),
           .func = get_vcpus_flags },
         { PROCEDURE(DOMAIN_IS_UPDATED), ARGS(remote_domain_is_updated_args), RET(remote_domain_is_updated_ret),
           .func = is_updated },
-        { PROCEDURE(DOMAIN_GET_STATE), ARGS(remote_domain_get_state_args), RET(remote_domain_get_state_ret), .func = get_state },
-        { PROCEDURE(DOMAIN_GET_CONTROL_INFO), ARGS(remote_domain_get_control_info_args), RET(remote_domain_get_control_info_ret),
+        { PROCEDURE(DOMAIN_GET_STATE), ARGS(remote_domain_get_state_args), RET(remote_domain_get_state_ret),
+          .func = get_state },
+        { PROCEDURE(DOMAIN_GET_CONTROL_INFO), ARGS(remote_domain_get_control_info_args),
+          RET(remote_domain_get_control_info_ret),
           .func = get_control_info },
         { PROCEDURE(DOMAIN_GET_VCPU_PIN_INFO), ARGS(remote_domain_get_vcpu_pin_info_args),
           RET(remote_domain_get_vcpu_pin_info_ret), .func = get_vcpu_pin_info },

@@ -6,8 +6,8 @@
 #include "daemon/rpc/params.h"
 
 /*
- * Jobs and migration. Protocol version 3 exists in two forms: with typed parameters (302 to 307), and with a fixed set of arguments
- * (213 to 218), which clients use for their older calls. Both come down to the same driver calls.
+ * Jobs and migration. Protocol version 3 exists in two forms: with typed parameters (302 to 307), and with a fixed set
+ * of arguments (213 to 218), which clients use for their older calls. Both come down to the same driver calls.
  */
 
 HANDLER(get_job_info) {
@@ -40,7 +40,8 @@ HANDLER(get_job_stats) {
         virTypedParameterPtr params = NULL;
         int n = 0;
 
-        int r = driver_domain_job_stats(call->driver, dispatch_uuid(&args->dom), args->flags, &ret->type, &params, &n, reterr);
+        int r = driver_domain_job_stats(call->driver, dispatch_uuid(&args->dom), args->flags, &ret->type, &params, &n,
+                                        reterr);
         if (r < 0)
                 return r;
         ret->params.params_val = params_to_wire(params, n, REMOTE_DOMAIN_JOB_STATS_MAX, &ret->params.params_len);
@@ -60,7 +61,8 @@ HANDLER(abort_job_flags) {
 
 HANDLER(set_max_downtime) {
         const remote_domain_migrate_set_max_downtime_args *args = argp;
-        return driver_migrate_set_max_downtime(call->driver, dispatch_uuid(&args->dom), args->downtime, args->flags, reterr);
+        return driver_migrate_set_max_downtime(call->driver, dispatch_uuid(&args->dom), args->downtime, args->flags,
+                                               reterr);
 }
 
 HANDLER(get_max_downtime) {
@@ -74,7 +76,8 @@ HANDLER(get_max_downtime) {
 
 HANDLER(set_max_speed) {
         const remote_domain_migrate_set_max_speed_args *args = argp;
-        return driver_migrate_set_max_speed(call->driver, dispatch_uuid(&args->dom), args->bandwidth, args->flags, reterr);
+        return driver_migrate_set_max_speed(call->driver, dispatch_uuid(&args->dom), args->bandwidth, args->flags,
+                                            reterr);
 }
 
 HANDLER(get_max_speed) {
@@ -95,7 +98,8 @@ static void migrate_args_clear(DriverMigrateArgs *args) {
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(DriverMigrateArgs, migrate_args_clear)
 
 /* With typed parameters. Cookies are borrowed. */
-static int migrate_args_init(DriverMigrateArgs *args, const remote_typed_param *params, unsigned n_params, const char *cookie,
+static int migrate_args_init(DriverMigrateArgs *args, const remote_typed_param *params, unsigned n_params,
+                             const char *cookie,
                              unsigned cookie_length, unsigned flags, GError **reterr) {
         args->cookie_in = cookie;
         args->cookie_in_length = cookie_length;
@@ -116,18 +120,22 @@ static int migrate_args_init_fixed(DriverMigrateArgs *args, const FixedArgs *fix
         int max = 0, r = 0;
 
         if (fixed->flags > UINT32_MAX)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported migration flags 0x%llx"), (unsigned long long) fixed->flags);
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported migration flags 0x%llx"),
+                                 (unsigned long long) fixed->flags);
         args->cookie_in = fixed->cookie;
         args->cookie_in_length = fixed->cookie_length;
         args->flags = (unsigned) fixed->flags;
         if (fixed->xml)
-                r = virTypedParamsAddString(&args->params, &args->n_params, &max, VIR_MIGRATE_PARAM_DEST_XML, fixed->xml);
+                r = virTypedParamsAddString(&args->params, &args->n_params, &max, VIR_MIGRATE_PARAM_DEST_XML,
+                                            fixed->xml);
         if (r >= 0 && fixed->name)
-                r = virTypedParamsAddString(&args->params, &args->n_params, &max, VIR_MIGRATE_PARAM_DEST_NAME, fixed->name);
+                r = virTypedParamsAddString(&args->params, &args->n_params, &max, VIR_MIGRATE_PARAM_DEST_NAME,
+                                            fixed->name);
         if (r >= 0 && fixed->uri)
                 r = virTypedParamsAddString(&args->params, &args->n_params, &max, VIR_MIGRATE_PARAM_URI, fixed->uri);
         if (r >= 0 && fixed->bandwidth)
-                r = virTypedParamsAddULLong(&args->params, &args->n_params, &max, VIR_MIGRATE_PARAM_BANDWIDTH, fixed->bandwidth);
+                r = virTypedParamsAddULLong(&args->params, &args->n_params, &max, VIR_MIGRATE_PARAM_BANDWIDTH,
+                                            fixed->bandwidth);
         if (r < 0)
                 return error_set(reterr, VIR_ERR_INVALID_ARG, _("The migration's parameters are not valid"));
         return 0;
@@ -141,7 +149,8 @@ HANDLER(begin3_params) {
         g_auto(DriverMigrateArgs) migrate = { 0 };
         DriverCookie cookie = { 0 };
 
-        int r = migrate_args_init(&migrate, args->params.params_val, args->params.params_len, NULL, 0, args->flags, reterr);
+        int r = migrate_args_init(&migrate, args->params.params_val, args->params.params_len, NULL, 0, args->flags,
+                                  reterr);
         if (r >= 0)
                 r = driver_migrate_begin(call->driver, dispatch_uuid(&args->dom), &migrate, &cookie, &ret->xml, reterr);
         ret->cookie_out.cookie_out_val = cookie.data;
@@ -156,7 +165,8 @@ HANDLER(prepare3_params) {
         DriverCookie cookie = { 0 };
         char *uri = NULL;
 
-        int r = migrate_args_init(&migrate, args->params.params_val, args->params.params_len, args->cookie_in.cookie_in_val,
+        int r = migrate_args_init(&migrate, args->params.params_val, args->params.params_len,
+                                  args->cookie_in.cookie_in_val,
                                   args->cookie_in.cookie_in_len, args->flags, reterr);
         if (r >= 0)
                 r = driver_migrate_prepare(call->driver, &migrate, &cookie, &uri, reterr);
@@ -172,10 +182,12 @@ HANDLER(perform3_params) {
         g_auto(DriverMigrateArgs) migrate = { 0 };
         DriverCookie cookie = { 0 };
 
-        int r = migrate_args_init(&migrate, args->params.params_val, args->params.params_len, args->cookie_in.cookie_in_val,
+        int r = migrate_args_init(&migrate, args->params.params_val, args->params.params_len,
+                                  args->cookie_in.cookie_in_val,
                                   args->cookie_in.cookie_in_len, args->flags, reterr);
         if (r >= 0)
-                r = driver_migrate_perform(call->driver, dispatch_uuid(&args->dom), dispatch_optional(args->dconnuri), &migrate,
+                r = driver_migrate_perform(call->driver, dispatch_uuid(&args->dom), dispatch_optional(args->dconnuri),
+                                           &migrate,
                                            &cookie, reterr);
         ret->cookie_out.cookie_out_val = cookie.data;
         ret->cookie_out.cookie_out_len = cookie.length;
@@ -189,7 +201,8 @@ HANDLER(finish3_params) {
         g_auto(DomainRef) ref = { 0 };
         DriverCookie cookie = { 0 };
 
-        int r = migrate_args_init(&migrate, args->params.params_val, args->params.params_len, args->cookie_in.cookie_in_val,
+        int r = migrate_args_init(&migrate, args->params.params_val, args->params.params_len,
+                                  args->cookie_in.cookie_in_val,
                                   args->cookie_in.cookie_in_len, args->flags, reterr);
         if (r >= 0)
                 r = driver_migrate_finish(call->driver, &migrate, args->cancelled != 0, &ref, &cookie, reterr);
@@ -204,10 +217,12 @@ HANDLER(confirm3_params) {
         const remote_domain_migrate_confirm3_params_args *args = argp;
         g_auto(DriverMigrateArgs) migrate = { 0 };
 
-        int r = migrate_args_init(&migrate, args->params.params_val, args->params.params_len, args->cookie_in.cookie_in_val,
+        int r = migrate_args_init(&migrate, args->params.params_val, args->params.params_len,
+                                  args->cookie_in.cookie_in_val,
                                   args->cookie_in.cookie_in_len, args->flags, reterr);
         if (r >= 0)
-                r = driver_migrate_confirm(call->driver, dispatch_uuid(&args->dom), &migrate, args->cancelled != 0, reterr);
+                r = driver_migrate_confirm(call->driver, dispatch_uuid(&args->dom), &migrate, args->cancelled != 0,
+                                           reterr);
         return r;
 }
 
@@ -275,7 +290,8 @@ HANDLER(perform3) {
 
         int r = migrate_args_init_fixed(&migrate, &fixed, reterr);
         if (r >= 0)
-                r = driver_migrate_perform(call->driver, dispatch_uuid(&args->dom), dispatch_optional(args->dconnuri), &migrate,
+                r = driver_migrate_perform(call->driver, dispatch_uuid(&args->dom), dispatch_optional(args->dconnuri),
+                                           &migrate,
                                            &cookie, reterr);
         ret->cookie_out.cookie_out_val = cookie.data;
         ret->cookie_out.cookie_out_len = cookie.length;
@@ -317,7 +333,8 @@ HANDLER(confirm3) {
 
         int r = migrate_args_init_fixed(&migrate, &fixed, reterr);
         if (r >= 0)
-                r = driver_migrate_confirm(call->driver, dispatch_uuid(&args->dom), &migrate, args->cancelled != 0, reterr);
+                r = driver_migrate_confirm(call->driver, dispatch_uuid(&args->dom), &migrate, args->cancelled != 0,
+                                           reterr);
         return r;
 }
 
@@ -325,15 +342,21 @@ static const Procedure procedures[] = {
         { PROCEDURE(DOMAIN_GET_JOB_INFO), ARGS(remote_domain_get_job_info_args), RET(remote_domain_get_job_info_ret),
           .func = get_job_info },
         { PROCEDURE(DOMAIN_ABORT_JOB), ARGS(remote_domain_abort_job_args), .func = abort_job },
-        { PROCEDURE(DOMAIN_MIGRATE_SET_MAX_DOWNTIME), ARGS(remote_domain_migrate_set_max_downtime_args), .func = set_max_downtime },
-        { PROCEDURE(DOMAIN_MIGRATE_SET_MAX_SPEED), ARGS(remote_domain_migrate_set_max_speed_args), .func = set_max_speed },
-        { PROCEDURE(DOMAIN_MIGRATE_BEGIN3), ARGS(remote_domain_migrate_begin3_args), RET(remote_domain_migrate_begin3_ret),
+        { PROCEDURE(DOMAIN_MIGRATE_SET_MAX_DOWNTIME), ARGS(remote_domain_migrate_set_max_downtime_args),
+          .func = set_max_downtime },
+        { PROCEDURE(DOMAIN_MIGRATE_SET_MAX_SPEED), ARGS(remote_domain_migrate_set_max_speed_args),
+          .func = set_max_speed },
+        { PROCEDURE(DOMAIN_MIGRATE_BEGIN3), ARGS(remote_domain_migrate_begin3_args),
+          RET(remote_domain_migrate_begin3_ret),
           .func = begin3 },
-        { PROCEDURE(DOMAIN_MIGRATE_PREPARE3), ARGS(remote_domain_migrate_prepare3_args), RET(remote_domain_migrate_prepare3_ret),
+        { PROCEDURE(DOMAIN_MIGRATE_PREPARE3), ARGS(remote_domain_migrate_prepare3_args),
+          RET(remote_domain_migrate_prepare3_ret),
           .func = prepare3 },
-        { PROCEDURE(DOMAIN_MIGRATE_PERFORM3), ARGS(remote_domain_migrate_perform3_args), RET(remote_domain_migrate_perform3_ret),
+        { PROCEDURE(DOMAIN_MIGRATE_PERFORM3), ARGS(remote_domain_migrate_perform3_args),
+          RET(remote_domain_migrate_perform3_ret),
           .func = perform3 },
-        { PROCEDURE(DOMAIN_MIGRATE_FINISH3), ARGS(remote_domain_migrate_finish3_args), RET(remote_domain_migrate_finish3_ret),
+        { PROCEDURE(DOMAIN_MIGRATE_FINISH3), ARGS(remote_domain_migrate_finish3_args),
+          RET(remote_domain_migrate_finish3_ret),
           .func = finish3 },
         { PROCEDURE(DOMAIN_MIGRATE_CONFIRM3), ARGS(remote_domain_migrate_confirm3_args), .func = confirm3 },
         { PROCEDURE(DOMAIN_MIGRATE_GET_MAX_SPEED), ARGS(remote_domain_migrate_get_max_speed_args),
@@ -348,7 +371,8 @@ static const Procedure procedures[] = {
           RET(remote_domain_migrate_perform3_params_ret), .func = perform3_params },
         { PROCEDURE(DOMAIN_MIGRATE_FINISH3_PARAMS), ARGS(remote_domain_migrate_finish3_params_args),
           RET(remote_domain_migrate_finish3_params_ret), .func = finish3_params },
-        { PROCEDURE(DOMAIN_MIGRATE_CONFIRM3_PARAMS), ARGS(remote_domain_migrate_confirm3_params_args), .func = confirm3_params },
+        { PROCEDURE(DOMAIN_MIGRATE_CONFIRM3_PARAMS), ARGS(remote_domain_migrate_confirm3_params_args),
+          .func = confirm3_params },
         { PROCEDURE(DOMAIN_MIGRATE_GET_MAX_DOWNTIME), ARGS(remote_domain_migrate_get_max_downtime_args),
           RET(remote_domain_migrate_get_max_downtime_ret), .func = get_max_downtime },
         { PROCEDURE(DOMAIN_ABORT_JOB_FLAGS), ARGS(remote_domain_abort_job_flags_args), .func = abort_job_flags },

@@ -9,7 +9,8 @@
 HANDLER(monitor_command) {
         const qemu_domain_monitor_command_args *args = argp;
         qemu_domain_monitor_command_ret *ret = retp;
-        return driver_domain_monitor_command(call->driver, dispatch_uuid(&args->dom), args->cmd, args->flags, &ret->result, reterr);
+        return driver_domain_monitor_command(call->driver, dispatch_uuid(&args->dom), args->cmd, args->flags,
+                                             &ret->result, reterr);
 }
 
 HANDLER(monitor_event_register) {
@@ -19,7 +20,8 @@ HANDLER(monitor_event_register) {
         if (r < 0)
                 return r;
         return subscription_add_monitor(client_subscriptions(call->client), dispatch_optional(args->event),
-                                        args->dom ? dispatch_uuid(args->dom) : NULL, args->flags, &ret->callbackID, reterr);
+                                        args->dom ? dispatch_uuid(args->dom) : NULL, args->flags, &ret->callbackID,
+                                        reterr);
 }
 
 HANDLER(monitor_event_deregister) {
@@ -28,11 +30,13 @@ HANDLER(monitor_event_deregister) {
 }
 
 static const Procedure procedures[] = {
-        { PROCEDURE_QEMU(DOMAIN_MONITOR_COMMAND), ARGS(qemu_domain_monitor_command_args), RET(qemu_domain_monitor_command_ret),
+        { PROCEDURE_QEMU(DOMAIN_MONITOR_COMMAND), ARGS(qemu_domain_monitor_command_args),
+          RET(qemu_domain_monitor_command_ret),
           .func = monitor_command },
         { PROCEDURE_QEMU(CONNECT_DOMAIN_MONITOR_EVENT_REGISTER), ARGS(qemu_connect_domain_monitor_event_register_args),
           RET(qemu_connect_domain_monitor_event_register_ret), .func = monitor_event_register },
-        { PROCEDURE_QEMU(CONNECT_DOMAIN_MONITOR_EVENT_DEREGISTER), ARGS(qemu_connect_domain_monitor_event_deregister_args),
+        { PROCEDURE_QEMU(CONNECT_DOMAIN_MONITOR_EVENT_DEREGISTER),
+          ARGS(qemu_connect_domain_monitor_event_deregister_args),
           .func = monitor_event_deregister },
 };
 const ProcedureTable qemu_procedures = { procedures, G_N_ELEMENTS(procedures) };

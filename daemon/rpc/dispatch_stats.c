@@ -29,7 +29,8 @@ HANDLER(get_block_info) {
         virDomainBlockInfo info = { 0 };
 
         if (args->flags != 0)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported flags 0x%x for a disk's size"), args->flags);
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported flags 0x%x for a disk's size"),
+                                 args->flags);
         int r = driver_domain_block_info(call->driver, dispatch_uuid(&args->dom), args->path, &info, reterr);
         if (r < 0)
                 return r;
@@ -63,11 +64,13 @@ HANDLER(memory_stats) {
         g_autofree virDomainMemoryStatPtr stats = NULL;
         unsigned n = 0;
 
-        int r = dispatch_check_count(_("The number of memory statistics"), args->maxStats, REMOTE_DOMAIN_MEMORY_STATS_MAX, reterr);
+        int r = dispatch_check_count(_("The number of memory statistics"), args->maxStats,
+                                     REMOTE_DOMAIN_MEMORY_STATS_MAX, reterr);
         if (r < 0)
                 return r;
         if (args->flags != 0)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported flags 0x%x for memory statistics"), args->flags);
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported flags 0x%x for memory statistics"),
+                                 args->flags);
         stats = g_new0(virDomainMemoryStatStruct, args->maxStats + 1);
         r = driver_domain_memory_stats(call->driver, dispatch_uuid(&args->dom), stats, args->maxStats, &n, reterr);
         if (r < 0)
@@ -95,7 +98,8 @@ HANDLER(get_all_domain_stats) {
                 for (unsigned i = 0; i < n_uuids; i++)
                         memcpy(uuids[i], args->doms.doms_val[i].uuid, VIR_UUID_BUFLEN);
         }
-        int r = driver_domain_stats(call->driver, (const unsigned char(*)[VIR_UUID_BUFLEN]) uuids, n_uuids, args->stats, args->flags,
+        int r = driver_domain_stats(call->driver, (const unsigned char(*)[VIR_UUID_BUFLEN]) uuids, n_uuids, args->stats,
+                                    args->flags,
                                     &records, &n, reterr);
         if (r < 0)
                 return r;
@@ -107,7 +111,8 @@ HANDLER(get_all_domain_stats) {
                 remote_domain_stats_record *wire = &ret->retStats.retStats_val[i];
                 dispatch_take_ref(&records[i].domain, &wire->dom);
                 wire->params.params_val = params_to_wire(records[i].params, records[i].n_params,
-                                                         REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX, &wire->params.params_len);
+                                                         REMOTE_CONNECT_GET_ALL_DOMAIN_STATS_MAX,
+                                                         &wire->params.params_len);
         }
         driver_stats_free(records, n);
         return 0;
@@ -116,11 +121,13 @@ HANDLER(get_all_domain_stats) {
 static const Procedure procedures[] = {
         { PROCEDURE(DOMAIN_BLOCK_STATS), ARGS(remote_domain_block_stats_args), RET(remote_domain_block_stats_ret),
           .func = block_stats },
-        { PROCEDURE(DOMAIN_INTERFACE_STATS), ARGS(remote_domain_interface_stats_args), RET(remote_domain_interface_stats_ret),
+        { PROCEDURE(DOMAIN_INTERFACE_STATS), ARGS(remote_domain_interface_stats_args),
+          RET(remote_domain_interface_stats_ret),
           .func = interface_stats },
         { PROCEDURE(DOMAIN_MEMORY_STATS), ARGS(remote_domain_memory_stats_args), RET(remote_domain_memory_stats_ret),
           .func = memory_stats },
-        { PROCEDURE(DOMAIN_GET_BLOCK_INFO), ARGS(remote_domain_get_block_info_args), RET(remote_domain_get_block_info_ret),
+        { PROCEDURE(DOMAIN_GET_BLOCK_INFO), ARGS(remote_domain_get_block_info_args),
+          RET(remote_domain_get_block_info_ret),
           .func = get_block_info },
         { PROCEDURE(CONNECT_GET_ALL_DOMAIN_STATS), ARGS(remote_connect_get_all_domain_stats_args),
           RET(remote_connect_get_all_domain_stats_ret), .func = get_all_domain_stats },

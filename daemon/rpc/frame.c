@@ -8,10 +8,10 @@
 /*
  * Theory of operation
  *
- * The reader asks for exactly the bytes that complete what it is about: first the length word, then the rest of that frame. So no
- * byte of a following frame is ever in its buffer, and descriptors that follow a frame (CALL_WITH_FDS) can be dealt with by the
- * caller through `skip` (`used` is 0 then). The buffer doubles up to the frame's length as bytes come in: a peer that announces 32 MiB and sends nothing costs
- * a few hundred bytes.
+ * The reader asks for exactly the bytes that complete what it is about: first the length word, then the rest of that
+ * frame. So no byte of a following frame is ever in its buffer, and descriptors that follow a frame (CALL_WITH_FDS) can
+ * be dealt with by the caller through `skip` (`used` is 0 then). The buffer doubles up to the frame's length as bytes
+ * come in: a peer that announces 32 MiB and sends nothing costs a few hundred bytes.
  */
 
 #define READER_FIRST_BYTES 512u

@@ -9,7 +9,8 @@
  *     | bytes | prog | vers | proc | type | serial | status | payload, XDR or opaque |
  *     +-------+------+------+------+------+--------+--------+-----------------------+
  *
- * All words big endian; "bytes" counts the whole frame, itself included. Pure: no descriptor, no clock, no state but its own.
+ * All words big endian; "bytes" counts the whole frame, itself included. Pure: no descriptor, no clock, no state but
+ * its own.
  */
 
 #include <glib.h>
@@ -38,7 +39,8 @@ typedef struct Frame {
         uint8_t *data;
 } Frame;
 
-/* Encodes header and the payload that filter describes (filter NULL: none). NULL if it does not encode or does not fit into a frame. */
+/* Encodes header and the payload that filter describes (filter NULL: none). NULL if it does not encode or does not fit
+ * into a frame. */
 Frame *frame_new(const FrameHeader *header, xdrproc_t filter, const void *payload);
 /* The same with plain bytes. length at most FRAME_STREAM_BYTES_MAX. */
 Frame *frame_new_bytes(const FrameHeader *header, const void *bytes, size_t length);
@@ -48,9 +50,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Frame, frame_free)
 /* The bytes behind the header. */
 const uint8_t *frame_payload(const Frame *frame, size_t *ret_length);
 
-/* Decodes the payload into *ret_payload, which must be zeroed memory of filter's type; bytes behind it are ignored, as the stock server
- * does. 0: the caller frees the contents with frame_payload_clear(). -EBADMSG: nothing is left allocated. What is allocated is bounded by
- * the payload's own length and the limits in the .x files. */
+/* Decodes the payload into *ret_payload, which must be zeroed memory of filter's type; bytes behind it are ignored, as
+ * the stock server does. 0: the caller frees the contents with frame_payload_clear(). -EBADMSG: nothing is left
+ * allocated. What is allocated is bounded by the payload's own length and the limits in the .x files. */
 int frame_decode(const Frame *frame, xdrproc_t filter, void *ret_payload);
 void frame_payload_clear(xdrproc_t filter, void *payload);
 
@@ -68,6 +70,6 @@ void frame_reader_init(FrameReader *reader, size_t max_bytes);
 void frame_reader_deinit(FrameReader *reader);
 /* Where the next bytes go and how many are wanted, at least 1. */
 void *frame_reader_space(FrameReader *reader, size_t *ret_length);
-/* length bytes have been put there. 0: go on; 1 and *ret_frame (owned by the caller): a frame is complete; -EMSGSIZE or -EBADMSG:
- * not this protocol, close the connection. */
+/* length bytes have been put there. 0: go on; 1 and *ret_frame (owned by the caller): a frame is complete; -EMSGSIZE or
+ * -EBADMSG: not this protocol, close the connection. */
 int frame_reader_advance(FrameReader *reader, size_t length, Frame **ret_frame);

@@ -2,9 +2,11 @@
 #pragma once
 
 /*
- * When to ping an idle peer and when to give it up (libvirt: src/rpc/virkeepalive.c). Pure: the caller has the clock and the socket.
+ * When to ping an idle peer and when to give it up (libvirt: src/rpc/virkeepalive.c). Pure: the caller has the clock
+ * and the socket.
  *
- * After `interval` without a sign of life a ping is sent; after `count` unanswered ones and one more interval the peer is dead.
+ * After `interval` without a sign of life a ping is sent; after `count` unanswered ones and one more interval the peer
+ * is dead.
  */
 
 #include <stdbool.h>

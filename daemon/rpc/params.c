@@ -53,7 +53,8 @@ static int param_from_wire(const remote_typed_param *wire, virTypedParameterPtr 
         virTypedParameter param = { .type = wire->value.type };
 
         if (strlen(wire->field) >= sizeof(param.field))
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("The name of parameter '%.80s...' is too long"), wire->field);
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("The name of parameter '%.80s...' is too long"),
+                                 wire->field);
         strcpy(param.field, wire->field);
 
         switch (wire->value.type) {
@@ -80,13 +81,15 @@ static int param_from_wire(const remote_typed_param *wire, virTypedParameterPtr 
                 param.value.s = g_strdup(wire->value.remote_typed_param_value_u.s);
                 break;
         default:
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Parameter '%s' has the unknown type %d"), wire->field, wire->value.type);
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Parameter '%s' has the unknown type %d"), wire->field,
+                                 wire->value.type);
         }
         *ret_param = param;
         return 0;
 }
 
-int params_from_wire(const remote_typed_param *wire, unsigned n, virTypedParameterPtr *ret_params, int *ret_n, GError **reterr) {
+int params_from_wire(const remote_typed_param *wire, unsigned n, virTypedParameterPtr *ret_params, int *ret_n,
+                     GError **reterr) {
         virTypedParameterPtr params = g_new0(virTypedParameter, n > 0 ? n : 1);
 
         for (unsigned i = 0; i < n; i++) {

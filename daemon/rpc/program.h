@@ -14,9 +14,10 @@
 typedef struct RpcCall RpcCall;
 
 /*
- * Serves one call. Runs in a fiber of its own. @args: decoded, borrowed, may be changed but not freed; NULL if there are none.
- * @ret: zeroed; what is put in there is freed by its XDR filter, also after an error, so strings come from g_malloc() (which is malloc()).
- * 0 or negative with reterr.
+ * Serves one call. Runs in a fiber of its own. @args: decoded, borrowed, may be changed but not freed; NULL if there
+ * are none.
+ * @ret: zeroed; what is put in there is freed by its XDR filter, also after an error, so strings come from g_malloc()
+ * (which is malloc()). 0 or negative with reterr.
  */
 typedef int (*ProcedureFunc)(RpcCall *call, void *args, void *ret, GError **reterr);
 

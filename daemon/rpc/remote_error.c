@@ -145,7 +145,8 @@ Frame *remote_error_frame(const FrameHeader *call, const GError *error) {
         virNetMessageError message = { 0 };
         FrameHeader header = *call;
 
-        header.type = call->type == VIR_NET_STREAM || call->type == VIR_NET_STREAM_HOLE ? VIR_NET_STREAM : VIR_NET_REPLY;
+        header.type = call->type == VIR_NET_STREAM || call->type == VIR_NET_STREAM_HOLE
+                ? VIR_NET_STREAM : VIR_NET_REPLY;
         header.status = VIR_NET_ERROR;
         remote_error_fill(error, &message);
         Frame *frame = frame_new(&header, (xdrproc_t) xdr_virNetMessageError, &message);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Errors on the wire: from our GError to libvirt's virNetMessageError, so that a stock client prints what its user expects. */
+/* Errors on the wire: from our GError to libvirt's virNetMessageError, so that a stock client prints what its user
+ * expects. */
 
 #include <glib.h>
 
@@ -10,8 +11,8 @@
 
 /*
  * The error reply to a call (or the end of a stream, if call is a stream frame). @call: the header of what is answered.
- * The message is libvirt's own wording for the code with the error's text in it; str1 is that wording with %s, str2 the text; the domain
- * is QEMU's unless the code says otherwise. NULL error: an internal error.
+ * The message is libvirt's own wording for the code with the error's text in it; str1 is that wording with %s, str2 the
+ * text; the domain is QEMU's unless the code says otherwise. NULL error: an internal error.
  */
 Frame *remote_error_frame(const FrameHeader *call, const GError *error);
 

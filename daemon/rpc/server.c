@@ -50,7 +50,8 @@ static void on_driver_event(const DriverEvent *event, void *userdata) {
                 subscription_deliver(g_ptr_array_index(server->clients, i), event);
 }
 
-RpcServer *server_new(sd_event *event, Driver *driver, const ServerLimits *limits, ServerIdleFunc on_change, void *userdata) {
+RpcServer *server_new(sd_event *event, Driver *driver, const ServerLimits *limits, ServerIdleFunc on_change,
+                      void *userdata) {
         RpcServer *server = g_new0(RpcServer, 1);
         *server = (RpcServer) {
                 .event = sd_event_ref(event),

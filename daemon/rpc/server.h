@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* RpcServer: the listening sockets, the clients, and the driver's events on their way to them. On the loop's thread only. */
+/* RpcServer: the listening sockets, the clients, and the driver's events on their way to them. On the loop's thread
+ * only. */
 
 #include <glib.h>
 #include <stdbool.h>
@@ -13,7 +14,7 @@
 typedef struct ServerLimits {
         unsigned max_clients;           /* connections; more wait in the socket's backlog */
         unsigned max_anonymous_clients; /* of them, those that have not opened a connection yet */
-        unsigned max_client_requests;   /* calls of one client that are served at once; as many more are queued, then it is not read */
+        unsigned max_client_requests;   /* calls of one client served at once; as many more wait, then it is not read */
         int keepalive_interval;         /* seconds; 0 or negative: no pings from us */
         unsigned keepalive_count;
 } ServerLimits;
@@ -21,7 +22,8 @@ typedef struct ServerLimits {
 typedef void (*ServerIdleFunc)(RpcServer *server, void *userdata);
 
 /* limits are copied. driver must outlive the server. on_change (may be NULL) is called when a client has come or gone. */
-RpcServer *server_new(sd_event *event, Driver *driver, const ServerLimits *limits, ServerIdleFunc on_change, void *userdata);
+RpcServer *server_new(sd_event *event, Driver *driver, const ServerLimits *limits, ServerIdleFunc on_change,
+                      void *userdata);
 /* All clients must be gone: server_shutdown(). */
 RpcServer *server_free(RpcServer *server);
 

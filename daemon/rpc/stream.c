@@ -20,9 +20,9 @@
  *      client ──STREAM frames──► input ──► fd          input above INPUT_HIGH_BYTES: the client's socket is not read
  *      client ◄──send queue────────────── fd          send queue full: the descriptor is not read
  *
- * Flow control towards the client is the socket itself, which also carries its other calls and pings. So a descriptor that takes nothing
- * may hold it up for STUCK_USEC only; then the stream is broken off. When the client finishes, input that is still waiting gets
- * FINISH_USEC to go out.
+ * Flow control towards the client is the socket itself, which also carries its other calls and pings. So a descriptor
+ * that takes nothing may hold it up for STUCK_USEC only; then the stream is broken off. When the client finishes, input
+ * that is still waiting gets FINISH_USEC to go out.
  */
 
 #define INPUT_HIGH_BYTES (256u * 1024)
@@ -101,7 +101,8 @@ static int timer_set(RpcStream *stream, uint64_t usec) {
         stream->timer = sd_event_source_disable_unref(stream->timer);
         if (usec == 0)
                 return 0;
-        return sd_event_add_time_relative(server_event(client_server(stream->client)), &stream->timer, CLOCK_MONOTONIC, usec, 0,
+        return sd_event_add_time_relative(server_event(client_server(stream->client)), &stream->timer, CLOCK_MONOTONIC,
+                                          usec, 0,
                                           on_timer, stream);
 }
 
@@ -121,7 +122,8 @@ static void stream_arm(RpcStream *stream) {
 
 void stream_start(RpcStream *stream) {
         stream->started = true;
-        int r = sd_event_add_io(server_event(client_server(stream->client)), &stream->io, stream->fd, EPOLLIN, on_io, stream);
+        int r = sd_event_add_io(server_event(client_server(stream->client)), &stream->io, stream->fd, EPOLLIN, on_io,
+                                stream);
         if (r < 0)
                 stream_fail(stream, r);
         else
@@ -129,7 +131,8 @@ void stream_start(RpcStream *stream) {
 }
 
 bool stream_matches(const RpcStream *stream, const FrameHeader *header) {
-        return stream->header.prog == header->prog && stream->header.proc == header->proc && stream->header.serial == header->serial;
+        return stream->header.prog == header->prog && stream->header.proc == header->proc &&
+                stream->header.serial == header->serial;
 }
 
 bool stream_blocked(const RpcStream *stream) {
@@ -140,7 +143,8 @@ void stream_update(RpcStream *stream) {
         stream_arm(stream);
 }
 
-/* Writes what the descriptor takes. 1: something went out, 0: nothing to do or it is full, negative errno: it is broken. */
+/* Writes what the descriptor takes. 1: something went out, 0: nothing to do or it is full, negative errno: it is
+ * broken. */
 static int stream_flush(RpcStream *stream) {
         if (stream->input->len == 0)
                 return 0;
@@ -245,7 +249,8 @@ void stream_receive(RpcStream *stream, const Frame *frame) {
                 stream_send(stream, VIR_NET_OK, NULL, 0);
                 stream_end(stream, NULL);
         } else {
-                error_set(&error, VIR_ERR_RPC, _("Unexpected message type %u, status %u in a stream"), frame->header.type,
+                error_set(&error, VIR_ERR_RPC, _("Unexpected message type %u, status %u in a stream"),
+                          frame->header.type,
                           frame->header.status);
                 stream_end(stream, error);
         }

@@ -2,10 +2,11 @@
 #pragma once
 
 /*
- * RpcStream: bytes both ways between a descriptor of ours and a stream of a client (libvirt: docs/kbase/internals/rpc.rst).
+ * RpcStream: bytes both ways between a descriptor of ours and a stream of a client (libvirt:
+ * docs/kbase/internals/rpc.rst).
  *
- * After the reply to the call that opened it, frames of type STREAM with the call's procedure and serial: CONTINUE carries data
- * (from us: no data means the end), OK ends it (the other side answers OK), ERROR breaks it off.
+ * After the reply to the call that opened it, frames of type STREAM with the call's procedure and serial: CONTINUE
+ * carries data (from us: no data means the end), OK ends it (the other side answers OK), ERROR breaks it off.
  */
 
 #include <glib.h>
@@ -17,8 +18,8 @@
 /* The stream is over; fd is still open and is closed after the call. */
 typedef void (*StreamClosedFunc)(int fd, void *userdata);
 
-/* @call: header of the call that opens it. @fd: non-blocking, taken over. closed is called once, in stream_free(); userdata is
- * then freed with g_free(). */
+/* @call: header of the call that opens it. @fd: non-blocking, taken over. closed is called once, in stream_free();
+ * userdata is then freed with g_free(). */
 RpcStream *stream_new(RpcClient *client, const FrameHeader *call, int fd, StreamClosedFunc closed, void *userdata);
 /* Ends it without a word to the client. */
 RpcStream *stream_free(RpcStream *stream);

@@ -67,7 +67,8 @@ static int list_append(SubscriptionList *list, Subscription *subscription, int *
         g_autoptr(Subscription) owned = subscription;
 
         if (list->subscriptions->len >= SUBSCRIPTIONS_MAX)
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("A connection cannot have more than %d event callbacks"),
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                 _("A connection cannot have more than %d event callbacks"),
                                  SUBSCRIPTIONS_MAX);
         subscription->id = ++list->last_id;
         *ret_id = subscription->id;
@@ -77,11 +78,13 @@ static int list_append(SubscriptionList *list, Subscription *subscription, int *
 
 int subscription_add(SubscriptionList *list, int event_id, const unsigned char *uuid, int *ret_id, GError **reterr) {
         if (event_id < 0 || event_id > EVENT_ID_LAST)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("There is no domain event with the number %d"), event_id);
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("There is no domain event with the number %d"),
+                                 event_id);
         return list_append(list, subscription_new(event_id, uuid), ret_id, reterr);
 }
 
-int subscription_add_monitor(SubscriptionList *list, const char *name, const unsigned char *uuid, unsigned flags, int *ret_id,
+int subscription_add_monitor(SubscriptionList *list, const char *name, const unsigned char *uuid, unsigned flags,
+                             int *ret_id,
                              GError **reterr) {
         const unsigned known = VIR_CONNECT_DOMAIN_QEMU_MONITOR_EVENT_REGISTER_REGEX |
                                VIR_CONNECT_DOMAIN_QEMU_MONITOR_EVENT_REGISTER_NOCASE;
@@ -89,7 +92,8 @@ int subscription_add_monitor(SubscriptionList *list, const char *name, const uns
         g_autoptr(GError) error = NULL;
 
         if (flags & ~known)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported flags 0x%x for QEMU's events"), flags & ~known);
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported flags 0x%x for QEMU's events"),
+                                 flags & ~known);
         subscription->name = g_strdup(name);
         subscription->no_case = flags & VIR_CONNECT_DOMAIN_QEMU_MONITOR_EVENT_REGISTER_NOCASE;
         if (name && (flags & VIR_CONNECT_DOMAIN_QEMU_MONITOR_EVENT_REGISTER_REGEX)) {
@@ -124,7 +128,8 @@ static bool subscription_fits(const Subscription *subscription, const DriverEven
         return (subscription->no_case ? g_ascii_strcasecmp : strcmp)(subscription->name, event->monitor.name) == 0;
 }
 
-/* ---- encoding: each fills the message of its procedure; strings are borrowed from the event, so nothing is freed but params ---- */
+/* ---- encoding: each fills the message of its procedure; strings are borrowed from the event, so nothing is freed but
+ * params ---- */
 
 static remote_nonnull_domain borrow_domain(const DriverEvent *event) {
         remote_nonnull_domain wire = { .name = event->domain->name, .id = event->domain->id };
@@ -157,7 +162,8 @@ static Frame *encode_io_error(const DriverEvent *event, int id) {
 
         if (event->id == VIR_DOMAIN_EVENT_ID_IO_ERROR)
                 return EVENT_FRAME(CALLBACK_IO_ERROR, callback_io_error,
-                                   .msg = { .dom = dom, .srcPath = path, .devAlias = alias, .action = event->io_error.action });
+                                   .msg = { .dom = dom, .srcPath = path, .devAlias = alias,
+                                            .action = event->io_error.action });
         return EVENT_FRAME(CALLBACK_IO_ERROR_REASON, callback_io_error_reason,
                            .msg = { .dom = dom, .srcPath = path, .devAlias = alias, .action = event->io_error.action,
                                     .reason = borrow(event->io_error.reason) });
@@ -183,7 +189,8 @@ static Frame *encode_monitor(const DriverEvent *event, int id) {
                 .micros = event->monitor.micros,
                 .details = event->monitor.details ? &details : NULL,
         };
-        return event_frame(QEMU_PROGRAM, QEMU_PROC_DOMAIN_MONITOR_EVENT, (xdrproc_t) xdr_qemu_domain_monitor_event_msg, &msg);
+        return event_frame(QEMU_PROGRAM, QEMU_PROC_DOMAIN_MONITOR_EVENT, (xdrproc_t) xdr_qemu_domain_monitor_event_msg,
+                           &msg);
 }
 
 static Frame *event_encode(const DriverEvent *event, int id) {
@@ -194,13 +201,16 @@ static Frame *event_encode(const DriverEvent *event, int id) {
                 return encode_monitor(event, id);
         case VIR_DOMAIN_EVENT_ID_LIFECYCLE:
                 return EVENT_FRAME(CALLBACK_LIFECYCLE, callback_lifecycle,
-                                   .msg = { .dom = dom, .event = event->lifecycle.event, .detail = event->lifecycle.detail });
+                                   .msg = { .dom = dom, .event = event->lifecycle.event,
+                                            .detail = event->lifecycle.detail });
         case VIR_DOMAIN_EVENT_ID_REBOOT:
                 return EVENT_FRAME(CALLBACK_REBOOT, callback_reboot, .msg = { .dom = dom });
         case VIR_DOMAIN_EVENT_ID_RTC_CHANGE:
-                return EVENT_FRAME(CALLBACK_RTC_CHANGE, callback_rtc_change, .msg = { .dom = dom, .offset = event->rtc_offset });
+                return EVENT_FRAME(CALLBACK_RTC_CHANGE, callback_rtc_change,
+                                   .msg = { .dom = dom, .offset = event->rtc_offset });
         case VIR_DOMAIN_EVENT_ID_WATCHDOG:
-                return EVENT_FRAME(CALLBACK_WATCHDOG, callback_watchdog, .msg = { .dom = dom, .action = event->watchdog_action });
+                return EVENT_FRAME(CALLBACK_WATCHDOG, callback_watchdog,
+                                   .msg = { .dom = dom, .action = event->watchdog_action });
         case VIR_DOMAIN_EVENT_ID_IO_ERROR:
         case VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON:
                 return encode_io_error(event, id);
@@ -211,9 +221,11 @@ static Frame *event_encode(const DriverEvent *event, int id) {
                 return EVENT_FRAME(CALLBACK_DEVICE_REMOVED, callback_device_removed,
                                    .msg = { .dom = dom, .devAlias = borrow(event->device_alias) });
         case VIR_DOMAIN_EVENT_ID_DEVICE_ADDED:
-                return EVENT_FRAME(CALLBACK_DEVICE_ADDED, callback_device_added, .dom = dom, .devAlias = borrow(event->device_alias));
+                return EVENT_FRAME(CALLBACK_DEVICE_ADDED, callback_device_added, .dom = dom,
+                                   .devAlias = borrow(event->device_alias));
         case VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE:
-                return EVENT_FRAME(CALLBACK_AGENT_LIFECYCLE, callback_agent_lifecycle, .dom = dom, .state = event->agent.state,
+                return EVENT_FRAME(CALLBACK_AGENT_LIFECYCLE, callback_agent_lifecycle, .dom = dom,
+                                   .state = event->agent.state,
                                    .reason = event->agent.reason);
         case VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION:
                 return EVENT_FRAME(CALLBACK_MIGRATION_ITERATION, callback_migration_iteration, .dom = dom,

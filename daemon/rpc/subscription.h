@@ -12,10 +12,12 @@
 SubscriptionList *subscription_list_new(void);
 SubscriptionList *subscription_list_free(SubscriptionList *list);
 
-/* event_id: VIR_DOMAIN_EVENT_ID_*. uuid NULL: every domain. *ret_id comes with each event and goes to subscription_remove(). */
+/* event_id: VIR_DOMAIN_EVENT_ID_*. uuid NULL: every domain. *ret_id comes with each event and goes to
+ * subscription_remove(). */
 int subscription_add(SubscriptionList *list, int event_id, const unsigned char *uuid, int *ret_id, GError **reterr);
 /* QEMU's own events. name NULL: all. flags: VIR_CONNECT_DOMAIN_QEMU_MONITOR_EVENT_REGISTER_*. */
-int subscription_add_monitor(SubscriptionList *list, const char *name, const unsigned char *uuid, unsigned flags, int *ret_id,
+int subscription_add_monitor(SubscriptionList *list, const char *name, const unsigned char *uuid, unsigned flags,
+                             int *ret_id,
                              GError **reterr);
 /* @monitor: of the second kind. */
 int subscription_remove(SubscriptionList *list, int id, bool monitor, GError **reterr);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * A stand-in for the driver, for tests of the wire only: it records what it is asked, and answers with fixed values
+ * or an error.
+ */
+
+#include <glib.h>
+#include <stdbool.h>
+
+#include "driver/driver.h"
+
+typedef struct DriverDouble {
+        GString *log;          /* "name(arguments)\n" of each call */
+        int fail_code;         /* not 0: every call fails with it, ... */
+        const char *fail_text; /* ... and this */
+        bool block;            /* calls marked [fiber] wait until double_unblock() */
+        unsigned n_blocked;
+        int console_fd;        /* what open_console hands out */
+        unsigned n_clients, n_disconnected, n_consoles_closed;
+} DriverDouble;
+
+extern DriverDouble driver_double;
+
+void double_reset(void);
+void double_unblock(void);
+/* Delivers an event to who has subscribed. */
+void double_event(const DriverEvent *event);
+/* The domain that exists: name "vm1", this uuid, id 7. */
+extern const unsigned char double_uuid[VIR_UUID_BUFLEN];
