@@ -37,6 +37,7 @@ unsigned server_n_clients(const RpcServer *server);
 /* Stops listening, ends all connections and waits until their calls have ended. Fiber. 0 or -ETIMEDOUT. */
 int server_shutdown(RpcServer *server, uint64_t timeout_usec);
 
+/* What it was made of; borrowed. */
 sd_event *server_event(RpcServer *server);
 Driver *server_driver(RpcServer *server);
 const ServerLimits *server_limits(const RpcServer *server);

@@ -9,6 +9,7 @@
 #include "daemon/rpc/client.h"
 #include "driver/driver.h"
 
+/* Those of one client. */
 SubscriptionList *subscription_list_new(void);
 SubscriptionList *subscription_list_free(SubscriptionList *list);
 

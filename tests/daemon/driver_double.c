@@ -7,11 +7,13 @@
 #include "driver/base/error.h"
 #include "driver/base/fiber.h"
 
+#define WAIT_USEC (5 * 1000 * 1000)
+
 DriverDouble driver_double = { .console_fd = -EBADF };
 const unsigned char double_uuid[VIR_UUID_BUFLEN] = { 0xaa, 0xbb, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
 static DriverEventFunc subscriber;
 static void *subscriber_data;
-static FiberCond unblocked;
+static FiberCond unblocked, changed;
 
 struct DriverClient {
         bool read_only, disconnected;
@@ -26,6 +28,11 @@ void double_reset(void) {
 void double_unblock(void) {
         driver_double.block = false;
         fiber_cond_broadcast(&unblocked);
+}
+
+void double_wait(const unsigned *counter, unsigned value) {
+        while (*counter != value)
+                g_assert_cmpint(fiber_cond_wait(&changed, WAIT_USEC), ==, 0);
 }
 
 void double_event(const DriverEvent *event) {
@@ -50,6 +57,7 @@ static int enter(const char *name, bool waits, GError **reterr, const char *form
         va_end(ap);
         if (waits && driver_double.block) {
                 driver_double.n_blocked++;
+                fiber_cond_broadcast(&changed);
                 while (driver_double.block)
                         fiber_cond_wait(&unblocked, FIBER_FOREVER);
                 driver_double.n_blocked--;
@@ -89,11 +97,13 @@ void driver_client_disconnect(DriverClient *client) {
         if (!client->disconnected)
                 driver_double.n_disconnected++;
         client->disconnected = true;
+        fiber_cond_broadcast(&changed);
 }
 
 DriverClient *driver_client_free(DriverClient *client) {
         driver_client_disconnect(client);
         driver_double.n_clients--;
+        fiber_cond_broadcast(&changed);
         g_free(client);
         return NULL;
 }
@@ -114,6 +124,7 @@ char *driver_hostname(DriverClient *client) {
 
 void driver_domain_close_console(DriverClient *client, const unsigned char *uuid, int fd) {
         driver_double.n_consoles_closed++;
+        fiber_cond_broadcast(&changed);
 }
 
 static virTypedParameterPtr make_params(int *ret_n) {
@@ -133,11 +144,9 @@ static virTypedParameterPtr make_params(int *ret_n) {
 static void log_params(const DriverMigrateArgs *args) {
         for (int i = 0; i < args->n_params; i++)
                 if (args->params[i].type == VIR_TYPED_PARAM_STRING)
-                        g_string_append_printf(driver_double.log, " %s=%s", args->params[i].field,
-                                               args->params[i].value.s);
+                        g_string_append_printf(driver_double.log, " %s=%s", args->params[i].field, args->params[i].value.s);
                 else
-                        g_string_append_printf(driver_double.log, " %s=%llu", args->params[i].field,
-                                               args->params[i].value.ul);
+                        g_string_append_printf(driver_double.log, " %s=%llu", args->params[i].field, args->params[i].value.ul);
         g_string_append_printf(driver_double.log, " cookie=%.*s flags=%u\n", (int) args->cookie_in_length,
                                args->cookie_in ? args->cookie_in : "", args->flags);
 }

@@ -23,8 +23,12 @@ typedef struct DriverDouble {
 
 extern DriverDouble driver_double;
 
+/* Forgets all calls; nothing fails, nothing blocks. */
 void double_reset(void);
+/* Lets the calls go on that wait. */
 void double_unblock(void);
+/* Waits until one of the counters above has the value. Fiber. Fails after some seconds. */
+void double_wait(const unsigned *counter, unsigned value);
 /* Delivers an event to who has subscribed. */
 void double_event(const DriverEvent *event);
 /* The domain that exists: name "vm1", this uuid, id 7. */
