@@ -488,6 +488,11 @@ static bool caps_is_switch(const char *name) {
         for (unsigned i = 0; i < G_N_ELEMENTS(switches); i++)
                 if (g_str_equal(switches[i], name))
                         return true;
+        /* Second names of features that are there under their first. */
+        static const char *const aliases[] = {"sse3", "pclmuldq", "sse4-1", "sse4-2", "xd", "ffxsr", "i64"};
+        for (unsigned i = 0; i < G_N_ELEMENTS(aliases); i++)
+                if (g_str_equal(aliases[i], name))
+                        return true;
         /* hv-* and kvm-* are the hypervisor's own offers: <features> decides about them. */
         return g_str_has_prefix(name, "hv-") || g_str_has_prefix(name, "kvm-") || g_str_has_prefix(name, "kvm_") ||
                g_str_has_prefix(name, "xen-");
