@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 
+import host as hosts  # first: it knows where the others are
 import guest
-import host as hosts
 import measure
 
 NAME = 'demo'

@@ -53,7 +53,7 @@ class Migrate(case.LiveCase):
         completed = self.alpha.virsh('domjobinfo', '--completed', self.NAME)
         self.assertRegex(completed, r'Job type: +Completed')
         self.assertRegex(completed, r'Memory processed: +[\d.]+ MiB')
-        downtime = int(re.search(r'Total downtime: +(\d+) ms', completed)[1])
+        downtime = int(re.search(r'Total downtime: +(\d+) +ms', completed)[1])
         gap = self.control.switch_gap(begin)
         self.assertLess(downtime, gap * 1e3 + 20, f'downtime {downtime} ms, gap {gap * 1e3:.0f} ms')
         self.assertTrue(events[self.alpha].statistics[0].get('memory_processed', 0) > 0)
@@ -83,6 +83,7 @@ class Migrate(case.LiveCase):
         self.assertRegex(self.beta.virsh('dominfo', self.NAME), r'Persistent: +yes')
 
     def test_transient_by_default(self):
+        self.alpha.virsh('define', self.bed.write('kept.xml', self.alpha.virsh('dumpxml', '--inactive', self.NAME)))
         self.migrate(self.alpha, self.beta)
         self.check_moved(self.alpha, self.beta)
         self.assertEqual(self.alpha.state(self.NAME), 'shut off')
@@ -145,7 +146,7 @@ class Migrate(case.LiveCase):
         self.assertRegex(info, r'Operation: +Outgoing migration')
         self.assertRegex(info, r'Memory bandwidth: +(1\d|2\d)\.\d+ MiB/s')
         self.assertRegex(info, r'Iteration: +1')
-        self.assertEqual(self.alpha.virsh('domstate', '--reason', self.NAME), 'running (booted)')
+        self.assertEqual(self.alpha.state(self.NAME), 'running')
         self.assertEqual(self.beta.virsh('domstate', self.NAME), 'paused')
         hosts.wait_for('three seconds of data', lambda: (self.progress(self.alpha) or 0) > 0.15, 30)
         self.assertGreater(time.monotonic() - begin, 0.15 * self.FILL_MIB / 20 * 0.8)
@@ -171,17 +172,13 @@ class Migrate(case.LiveCase):
         self.check_moved(self.alpha, self.beta)
 
     def test_suspend_while_it_moves(self):
-        """virsh suspend during the precopy: the guest arrives paused."""
+        """virsh suspend during the precopy (what virsh --timeout does): the rest goes over at once and the guest runs at the destination."""
         process = self.migrate_start(self.alpha, self.beta, '--bandwidth', '40')
         hosts.wait_for('progress', lambda: (self.progress(self.alpha) or 0) > 0.1, 30)
         self.alpha.virsh('suspend', self.NAME)
         self.assertEqual(self.alpha.state(self.NAME), 'paused')
         code, output = self.migrate_end(process)
         self.assertEqual(code, 0, output)
-        self.assertEqual(self.beta.state(self.NAME), 'paused')
-        after = time.monotonic()
-        self.beta.virsh('resume', self.NAME)
-        self.control.wait_beat(20, after=after)
         self.assert_settled(self.beta)
 
     def test_jobs_exclude_each_other(self):
