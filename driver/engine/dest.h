@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The receiving side of a job. All calls on the helper's main thread. */
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "driver/engine/ctl.h"
+#include "driver/engine/engine.h"
+
+typedef struct Dest Dest;
+
+/* Sets RAM up and listens; takes the blocks' fds and device_state_fd over (also on failure). */
+int dest_new(const EngineDestArgs *args, Ctl *ctl, Dest **ret_dest, unsigned *ret_port, GError **reterr);
+/* Cuts the connection, ends all threads, frees. */
+Dest *dest_free(Dest *dest);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Dest, dest_free)
+
+/* QEMU has loaded the device state: READY goes out. */
+int dest_loaded(Dest *dest, GError **reterr);
+int dest_running(Dest *dest, uint64_t resume_usec, GError **reterr);
+/* Never start, unless COMMIT had arrived before: then *ret_committed and nothing else happens. */
+void dest_refuse(Dest *dest, bool *ret_committed);
+/* Nobody is left who could start the guest: a COMMIT is refused from now on. */
+void dest_daemon_gone(Dest *dest);
+/* Called about once a second: keeps the return path alive. */
+void dest_tick(Dest *dest);
+void dest_stats(Dest *dest, EngineStats *ret_stats);
+bool dest_finished(Dest *dest);
+bool dest_failed(Dest *dest);
+/* The guest belongs here and the source can neither hear nor say anything more. */
+bool dest_link_lost(Dest *dest);

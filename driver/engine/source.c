@@ -1,0 +1,762 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Theory of operation: the sending side.
+ *
+ * One sender thread does everything in order: connect, prove the token, agree on the RAM table, start dirty tracking, then rounds:
+ *
+ *      current = all that exists
+ *      repeat:  send all of current  ->  exact sync of all modules into next  ->  counter + 1  ->  iteration event  ->  current = next
+ *
+ * A round in which nothing was sent is not a round: with nothing left the sender looks again every IDLE_USEC, and only tells that it is idle. A
+ * query for exact numbers in the middle of a round fills next, never current, so a round ends when what was pending at its start has gone out.
+ *
+ * The switch is the daemon's decision alone. After stop_and_copy the sender syncs a last time with several threads and sends what is left, while
+ * another thread reads QEMU's device state and sends it in between; then END. The return thread takes READY, COMMIT-ACK, RUNNING and errors.
+ * COMMIT goes out only on request. When the daemon is away nothing of that happens: the sender goes on copying.
+ *
+ * Whatever the end is, the write protection comes off before the sender ends, since the guest may live on here.
+ */
+
+#include "driver/engine/source_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "driver/base/clock.h"
+#include "driver/base/error.h"
+#include "driver/base/i18n.h"
+#include "driver/base/io.h"
+#include "driver/base/json.h"
+#include "driver/base/log.h"
+#include "driver/base/units.h"
+#include "driver/engine/frame.h"
+#include "driver/engine/handshake.h"
+#include "driver/engine/stats.h"
+
+#define FRAME_BYTES (1 * MIB)
+#define IDLE_USEC (100 * USEC_PER_MSEC)
+#define KEEPALIVE_USEC USEC_PER_SEC
+#define STATS_USEC (200 * USEC_PER_MSEC)
+#define TIMEOUT_DEFAULT_USEC (10 * USEC_PER_SEC)
+#define LAST_WORDS_USEC USEC_PER_SEC /* how long a broken sender waits for the destination's own reason */
+
+static const struct {
+        const char *name;
+        const char *doing;
+        unsigned next; /* bits of the states that may follow */
+} states[] = {
+#define BIT(state) (1u << SOURCE_##state)
+        [SOURCE_SETUP] = { "setup", N_("setting up"), BIT(PRECOPY) | BIT(CANCELLED) | BIT(FAILED) },
+        [SOURCE_PRECOPY] = { "precopy", N_("copying memory"), BIT(STOPPING) | BIT(CANCELLED) | BIT(FAILED) },
+        [SOURCE_STOPPING] = { "stopping", N_("sending the last of the memory and the device state"), BIT(SENT) | BIT(CANCELLED) | BIT(FAILED) },
+        [SOURCE_SENT] = { "sent", N_("waiting for the destination to load the device state"), BIT(READY) | BIT(CANCELLED) | BIT(FAILED) },
+        [SOURCE_READY] = { "ready", N_("waiting for the decision to switch over"), BIT(COMMITTING) | BIT(CANCELLED) | BIT(FAILED) },
+        [SOURCE_COMMITTING] = { "committing", N_("switching over"), BIT(COMMITTED) | BIT(FAILED) },
+        [SOURCE_COMMITTED] = { "committed", N_("waiting for the guest to run on the destination"), BIT(DONE) | BIT(FAILED) },
+        [SOURCE_DONE] = { "done", N_("finishing"), 0 },
+        [SOURCE_CANCELLED] = { "cancelled", N_("cancelling"), 0 },
+        [SOURCE_FAILED] = { "failed", N_("failing"), 0 },
+#undef BIT
+};
+_Static_assert(G_N_ELEMENTS(states) == SOURCE_STATE_MAX_, "each state of the source is described");
+
+const char *source_state_name(SourceState state) {
+        return states[state].name;
+}
+
+const char *source_doing(SourceState state) {
+        return _(states[state].doing);
+}
+
+/* Under lock. */
+static bool set_state_locked(Source *source, SourceState state) {
+        if (!(states[source->state].next & (1u << state))) {
+                log_debug("source: %s -> %s refused", states[source->state].name, states[state].name);
+                return false;
+        }
+        log_debug("source: %s -> %s", states[source->state].name, states[state].name);
+        source->state = state;
+        pthread_cond_broadcast(&source->changed);
+        return true;
+}
+
+bool source_set_state(Source *source, SourceState state) {
+        pthread_mutex_lock(&source->lock);
+        bool done = set_state_locked(source, state);
+        pthread_mutex_unlock(&source->lock);
+        return done;
+}
+
+SourceState source_get_state(Source *source) {
+        pthread_mutex_lock(&source->lock);
+        SourceState state = source->state;
+        pthread_mutex_unlock(&source->lock);
+        return state;
+}
+
+bool source_interrupted(Source *source) {
+        pthread_mutex_lock(&source->lock);
+        bool interrupted = source->cancelled || source->state == SOURCE_FAILED || source->state == SOURCE_CANCELLED;
+        pthread_mutex_unlock(&source->lock);
+        return interrupted;
+}
+
+void source_fail(Source *source, const GError *error) {
+        g_autoptr(GPtrArray) calls = g_ptr_array_new();
+        CtlCall *unknown = NULL;
+
+        pthread_mutex_lock(&source->lock);
+        /* COMMIT may have arrived or not: nobody here can know. */
+        if (source->state == SOURCE_COMMITTING)
+                unknown = g_steal_pointer(&source->commit_call);
+        bool first = set_state_locked(source, SOURCE_FAILED);
+        if (first) {
+                source->failure = g_error_copy(error);
+                source->give_up_usec = clock_monotonic_usec() + LAST_WORDS_USEC;
+                CtlCall **open_calls[] = { &source->start_call, &source->stop_call, &source->commit_call };
+                for (size_t i = 0; i < G_N_ELEMENTS(open_calls); i++)
+                        if (*open_calls[i])
+                                g_ptr_array_add(calls, g_steal_pointer(open_calls[i]));
+                while (source->exact_calls->len > 0)
+                        g_ptr_array_add(calls, g_ptr_array_steal_index(source->exact_calls, 0));
+        }
+        pthread_mutex_unlock(&source->lock);
+        if (unknown)
+                ctl_reply(unknown, json_add_string(json_object_new_object(), "outcome", "unknown"));
+        if (!first)
+                return;
+
+        for (guint i = 0; i < calls->len; i++)
+                ctl_reply_error(g_ptr_array_index(calls, i), error);
+        json_object *data = json_object_new_object();
+        json_add_string(data, "desc", error->message);
+        json_add_int64(data, "virt-code", error_code(error));
+        ctl_event(source->ctl, "failed", data, false);
+}
+
+/* Waits for a change or for usec. Under lock. */
+static void wait_locked(Source *source, uint64_t usec) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        uint64_t nsec = (uint64_t) until.tv_nsec + usec % USEC_PER_SEC * NSEC_PER_USEC;
+        until.tv_sec += (time_t) (usec / USEC_PER_SEC + nsec / 1000000000u);
+        until.tv_nsec = (long) (nsec % 1000000000u);
+        pthread_cond_timedwait(&source->changed, &source->lock, &until);
+}
+
+/* ---- setup ---- */
+
+static int send_table(Source *source, GError **reterr) {
+        g_autofree unsigned char *bytes = g_malloc0_n(source->n_blocks, WIRE_BLOCK_BYTES);
+        for (unsigned i = 0; i < source->n_blocks; i++) {
+                WireBlock block = { .size_bytes = source->blocks[i].size_bytes, .page_bytes = source->blocks[i].page_bytes };
+                g_strlcpy(block.id, source->blocks[i].id, sizeof(block.id));
+                wire_block_encode(&block, bytes + i * WIRE_BLOCK_BYTES);
+        }
+        int r = frame_send(source->channel, WIRE_RAM_TABLE, source->n_blocks, bytes, (size_t) source->n_blocks * WIRE_BLOCK_BYTES);
+        if (r < 0)
+                return channel_error(source->channel, r, _("agreeing on the memory layout"), reterr);
+        return frame_expect(source->channel, WIRE_ACCEPT, NULL, 0, _("agreeing on the memory layout"), reterr);
+}
+
+static int setup_channel(Source *source, GError **reterr) {
+        int fd = -EBADF;
+        g_autofree char *peer = NULL;
+        uint64_t connect_timeout = source->args.connect_timeout_usec ?: TIMEOUT_DEFAULT_USEC;
+        int r = channel_connect(source->host, source->args.port, source->unix_path, connect_timeout, &fd, &peer, reterr);
+        if (r < 0)
+                return r;
+        pthread_mutex_lock(&source->lock);
+        source->channel = channel_new(fd, peer, connect_timeout);
+        if (source->cancelled)
+                channel_shutdown(source->channel);
+        pthread_mutex_unlock(&source->lock);
+
+        r = handshake_source(source->channel, source->args.token, 0, reterr);
+        if (r >= 0)
+                r = send_table(source, reterr);
+        if (r >= 0)
+                channel_set_idle_timeout(source->channel, source->args.idle_timeout_usec ?: TIMEOUT_DEFAULT_USEC);
+        return r;
+}
+
+static int setup_sets(Source *source, GError **reterr) {
+        source->current = g_new0(PageSet, source->n_blocks);
+        source->next = g_new0(PageSet, source->n_blocks);
+        for (unsigned i = 0; i < source->n_blocks; i++) {
+                int r = page_set_init(&source->current[i], source->blocks[i].n_pages);
+                if (r >= 0)
+                        r = page_set_init(&source->next[i], source->blocks[i].n_pages);
+                if (r < 0)
+                        return error_set_errno(reterr, r, _("cannot allocate the page table of RAM block '%s'"), source->blocks[i].id);
+        }
+        return 0;
+}
+
+static int setup(Source *source, GError **reterr) {
+        int r = setup_sets(source, reterr);
+        if (r < 0)
+                return r;
+        r = setup_channel(source, reterr);
+        if (r < 0)
+                return r;
+        r = dirty_new(source->blocks, source->n_blocks, source->args.qemu_pid, source->args.uffd_async, source->args.uffd_sync, DIRTY_AUTO,
+                      &source->dirty, reterr);
+        if (r < 0)
+                return r;
+        log_debug("dirty tracking: %s", source->dirty->ops->name);
+        EngineStats stats = { .round = 1 };
+        for (unsigned i = 0; i < source->n_blocks; i++) {
+                page_set_merge(&source->current[i], &source->dirty->blocks[i].known);
+                stats.total_bytes += source->blocks[i].size_bytes;
+                stats.resident_bytes += ram_block_allocated(&source->blocks[i]);
+        }
+        source->batch = send_batch_new();
+        r = source_pending(source, false, false, &stats, reterr);
+        if (r < 0)
+                return r;
+        uint64_t now = clock_monotonic_usec();
+        stats.setup_usec = now - source->start_usec;
+        source->round_start_usec = source->last_sync_usec = now;
+
+        pthread_mutex_lock(&source->lock);
+        source->stats = stats;
+        CtlCall *call = NULL;
+        if (!source->cancelled && set_state_locked(source, SOURCE_PRECOPY))
+                call = g_steal_pointer(&source->start_call);
+        pthread_mutex_unlock(&source->lock);
+        if (!call)
+                return -ECANCELED;
+        r = worker_start(&source->returner, "return-path", source_return_worker, source);
+        if (r < 0) {
+                error_set_errno(reterr, r, _("cannot start a thread"));
+                ctl_reply_error(call, reterr ? *reterr : NULL);
+                return r;
+        }
+        ctl_reply(call, stats_to_json(&stats));
+        return 0;
+}
+
+/* ---- rounds ---- */
+
+static void publish(Source *source, EngineStats *stats) {
+        stats->transferred_bytes = channel_sent_bytes(source->channel);
+        stats->normal_pages = source->data_pages;
+        stats->zero_pages = source->zero_pages;
+        stats->bandwidth_bytes_per_sec = source->rate.bytes_per_sec;
+        pthread_mutex_lock(&source->lock);
+        source->stats = *stats;
+        pthread_mutex_unlock(&source->lock);
+}
+
+/* Only the sender changes stats, so it may copy them, work on the copy and publish it. */
+static EngineStats copy_stats(Source *source) {
+        pthread_mutex_lock(&source->lock);
+        EngineStats stats = source->stats;
+        pthread_mutex_unlock(&source->lock);
+        return stats;
+}
+
+static void next_becomes_current(Source *source) {
+        for (unsigned i = 0; i < source->n_blocks; i++) {
+                PageSet empty = source->current[i];
+                source->current[i] = source->next[i];
+                source->next[i] = empty;
+        }
+        source->cursor_block = 0;
+        source->cursor_unit = 0;
+        source->large_region = UINT64_MAX;
+}
+
+static uint64_t set_bytes(const Source *source, const PageSet *sets) {
+        uint64_t bytes = 0;
+        for (unsigned i = 0; i < source->n_blocks; i++)
+                bytes += sets[i].n_set * source->blocks[i].page_bytes;
+        return bytes;
+}
+
+/* Answers what arrived while a frame was on its way. */
+static int serve_requests(Source *source, GError **reterr) {
+        pthread_mutex_lock(&source->lock);
+        if (source->new_bandwidth) {
+                pace_set(&source->pace, source->bandwidth_bytes_per_sec, clock_monotonic_usec());
+                source->new_bandwidth = false;
+        }
+        g_autoptr(GPtrArray) calls = source->exact_calls;
+        source->exact_calls = g_ptr_array_new();
+        pthread_mutex_unlock(&source->lock);
+        if (calls->len == 0)
+                return 0;
+
+        EngineStats stats = copy_stats(source);
+        g_autoptr(GError) error = NULL;
+        int r = source_pending(source, true, false, &stats, &error);
+        if (r >= 0)
+                publish(source, &stats);
+        for (guint i = 0; i < calls->len; i++)
+                if (r < 0)
+                        ctl_reply_error(g_ptr_array_index(calls, i), error);
+                else
+                        ctl_reply(g_ptr_array_index(calls, i), stats_to_json(&stats));
+        if (r < 0)
+                g_propagate_error(reterr, g_steal_pointer(&error));
+        return r;
+}
+
+static bool stop_requested(Source *source) {
+        pthread_mutex_lock(&source->lock);
+        bool stop = source->stop_requested;
+        pthread_mutex_unlock(&source->lock);
+        return stop;
+}
+
+/* Waits until something is asked, or for usec; keeps the link alive. */
+static int pause_sender(Source *source, uint64_t usec) {
+        uint64_t until = clock_monotonic_usec() + usec;
+        for (;;) {
+                uint64_t now = clock_monotonic_usec();
+                pthread_mutex_lock(&source->lock);
+                bool wanted = source->stop_requested || source->cancelled || source->state == SOURCE_FAILED || source->new_bandwidth ||
+                              source->exact_calls->len > 0;
+                if (!wanted && now < until)
+                        wait_locked(source, MIN(until - now, KEEPALIVE_USEC));
+                pthread_mutex_unlock(&source->lock);
+                if (wanted || now >= until)
+                        return 0;
+                int r = frame_send_keepalive(source->channel);
+                if (r < 0)
+                        return r;
+        }
+}
+
+/* An exact sync; only now the counter moves, only then the event goes out. */
+static int end_round(Source *source, GError **reterr) {
+        EngineStats stats = copy_stats(source);
+        uint64_t before = clock_monotonic_usec(), window = MAX(before - source->last_sync_usec, 1);
+        int r = source_pending(source, true, false, &stats, reterr);
+        if (r < 0)
+                return r;
+        source->last_sync_usec = before;
+        uint64_t sent = channel_sent_bytes(source->channel), now = clock_monotonic_usec();
+        stats.round++;
+        stats.round_bytes = sent - source->round_start_bytes;
+        stats.round_usec = before - source->round_start_usec;
+        stats.dirty_bytes_per_sec = (uint64_t) ((double) set_bytes(source, source->next) * USEC_PER_SEC / (double) window);
+        source->round_start_bytes = sent;
+        source->round_start_usec = now;
+        next_becomes_current(source);
+        publish(source, &stats);
+        ctl_event(source->ctl, "iteration", stats_to_json(&stats), false);
+        return 0;
+}
+
+/* Nothing to send: looks again from time to time. Returns once there is something, or something is asked. */
+static int idle(Source *source, GError **reterr) {
+        int r = pause_sender(source, IDLE_USEC);
+        if (r < 0)
+                return channel_error(source->channel, r, source_doing(SOURCE_PRECOPY), reterr);
+        if (stop_requested(source) || source_interrupted(source))
+                return 0;
+        EngineStats stats = copy_stats(source);
+        uint64_t before = clock_monotonic_usec(), window = MAX(before - source->last_sync_usec, 1);
+        r = source_pending(source, true, false, &stats, reterr);
+        if (r < 0)
+                return r;
+        source->last_sync_usec = before;
+        uint64_t found = set_bytes(source, source->next);
+        stats.dirty_bytes_per_sec = (uint64_t) ((double) found * USEC_PER_SEC / (double) window);
+        publish(source, &stats);
+        r = frame_send_keepalive(source->channel);
+        if (r < 0)
+                return channel_error(source->channel, r, source_doing(SOURCE_PRECOPY), reterr);
+        if (found == 0) {
+                ctl_event(source->ctl, "pending", stats_to_json(&stats), true);
+                return 0;
+        }
+        source->round_start_bytes = channel_sent_bytes(source->channel);
+        source->round_start_usec = clock_monotonic_usec();
+        next_becomes_current(source);
+        return 0;
+}
+
+static void tell_progress(Source *source, uint64_t *last_usec) {
+        uint64_t now = clock_monotonic_usec();
+        if (now - *last_usec < STATS_USEC)
+                return;
+        *last_usec = now;
+        EngineStats stats = copy_stats(source);
+        (void) source_pending(source, false, false, &stats, NULL);
+        publish(source, &stats);
+        ctl_event(source->ctl, "stats", stats_to_json(&stats), true);
+}
+
+/* Until the daemon says that the guest is stopped. */
+static int precopy(Source *source, GError **reterr) {
+        uint64_t last_stats = clock_monotonic_usec();
+        while (!stop_requested(source)) {
+                if (source_interrupted(source))
+                        return -ECANCELED;
+                int r = serve_requests(source, reterr);
+                if (r < 0)
+                        return r;
+                uint64_t wait = pace_wait_usec(&source->pace, clock_monotonic_usec());
+                if (wait > 0) {
+                        r = pause_sender(source, wait);
+                        if (r < 0)
+                                return channel_error(source->channel, r, source_doing(SOURCE_PRECOPY), reterr);
+                        continue;
+                }
+                tell_progress(source, &last_stats);
+                bool empty = set_bytes(source, source->current) == 0;
+                if (!empty) {
+                        r = source_send_some(source, pace_frame_bytes(&source->pace, FRAME_BYTES));
+                        if (r < 0)
+                                return channel_error(source->channel, r, source_doing(SOURCE_PRECOPY), reterr);
+                        if (set_bytes(source, source->current) == 0)
+                                r = end_round(source, reterr);
+                } else if (set_bytes(source, source->next) > 0) /* a query has found it */
+                        next_becomes_current(source);
+                else
+                        r = idle(source, reterr);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* ---- switchover ---- */
+
+static int send_end(Source *source) {
+        unsigned char bytes[WIRE_END_BYTES];
+        wire_end_encode(&(WireEnd) { .data_pages = source->data_pages, .zero_pages = source->zero_pages, .device_bytes = source->device_bytes }, bytes);
+        return frame_send(source->channel, WIRE_END, 0, bytes, sizeof(bytes));
+}
+
+static int stop_and_copy(Source *source, GError **reterr) {
+        if (!source_set_state(source, SOURCE_STOPPING))
+                return -ECANCELED;
+        int r = worker_start(&source->device, "device-state", source_device_worker, source);
+        if (r < 0)
+                return error_set_errno(reterr, r, _("cannot start a thread"));
+
+        EngineStats stats = copy_stats(source);
+        uint64_t start = clock_monotonic_usec();
+        r = source_pending(source, true, true, &stats, reterr);
+        if (r < 0)
+                return r;
+        stats.final_scan_usec = clock_monotonic_usec() - start;
+        publish(source, &stats);
+        /* What the last round had not sent yet, and what is new: one set. */
+        for (unsigned i = 0; i < source->n_blocks; i++)
+                page_set_merge(&source->next[i], &source->current[i]);
+        next_becomes_current(source);
+        do {
+                if (source_interrupted(source))
+                        return -ECANCELED;
+                r = source_send_some(source, FRAME_BYTES);
+        } while (r > 0);
+        if (r < 0)
+                return channel_error(source->channel, r, source_doing(SOURCE_STOPPING), reterr);
+
+        worker_join(&source->device);
+        if (source->device_error < 0) {
+                g_propagate_error(reterr, g_steal_pointer(&source->device_failure));
+                return source->device_error;
+        }
+        if (!source_set_state(source, SOURCE_SENT))
+                return -ECANCELED;
+        r = send_end(source);
+        if (r < 0)
+                return channel_error(source->channel, r, source_doing(SOURCE_STOPPING), reterr);
+        (void) source_pending(source, false, true, &stats, NULL);
+        stats.device_state_bytes = source->device_bytes;
+        publish(source, &stats);
+
+        pthread_mutex_lock(&source->lock);
+        CtlCall *call = g_steal_pointer(&source->stop_call);
+        pthread_mutex_unlock(&source->lock);
+        if (call)
+                ctl_reply(call, stats_to_json(&stats));
+        return 0;
+}
+
+/* Waits for the end, keeping the link alive and sending COMMIT when it is asked for. */
+static int finish(Source *source, GError **reterr) {
+        for (;;) {
+                pthread_mutex_lock(&source->lock);
+                bool commit = source->state == SOURCE_READY && source->commit_call && !source->cancelled;
+                if (commit)
+                        set_state_locked(source, SOURCE_COMMITTING);
+                bool over = source->state == SOURCE_DONE || source->state == SOURCE_FAILED || source->cancelled || source->return_ended;
+                if (!commit && !over)
+                        wait_locked(source, KEEPALIVE_USEC);
+                pthread_mutex_unlock(&source->lock);
+                if (over)
+                        return 0;
+                int r = commit ? frame_send(source->channel, WIRE_COMMIT, 0, NULL, 0) : frame_send_keepalive(source->channel);
+                if (r < 0)
+                        return channel_error(source->channel, r, source_doing(source_get_state(source)), reterr);
+        }
+}
+
+/* The destination may have said why before the link broke. */
+static void wait_for_last_words(Source *source) {
+        uint64_t until = clock_monotonic_usec() + LAST_WORDS_USEC, now;
+        pthread_mutex_lock(&source->lock);
+        while (source->returner.started && !source->return_ended && (now = clock_monotonic_usec()) < until)
+                wait_locked(source, until - now);
+        pthread_mutex_unlock(&source->lock);
+}
+
+/* Tells the destination how it ended here, and makes a failure known. */
+static void end_job(Source *source, int result, const GError *error) {
+        pthread_mutex_lock(&source->lock);
+        bool cancelled = source->cancelled && set_state_locked(source, SOURCE_CANCELLED);
+        pthread_mutex_unlock(&source->lock);
+
+        if (cancelled) {
+                if (source->channel)
+                        (void) frame_send_text(source->channel, WIRE_ABORT, 0, _("it was cancelled there"));
+        } else if (source_get_state(source) != SOURCE_DONE) {
+                if (result < 0 && result != -ECANCELED)
+                        wait_for_last_words(source);
+                if (error)
+                        source_fail(source, error);
+                if (source->channel && source->failure)
+                        (void) frame_send_text(source->channel, WIRE_ERROR, (uint32_t) source->failure->code, source->failure->message);
+        } else
+                return;
+        if (source->channel)
+                channel_shutdown(source->channel);
+}
+
+static void sender_worker(void *userdata) {
+        Source *source = userdata;
+        g_autoptr(GError) error = NULL;
+        int r = setup(source, &error);
+        if (r >= 0)
+                r = precopy(source, &error);
+        if (r >= 0)
+                r = stop_and_copy(source, &error);
+        if (r >= 0)
+                r = finish(source, &error);
+
+        /* The guest may live on here: first of all its writes are free again. */
+        source->dirty = dirty_free(source->dirty);
+        end_job(source, r, error);
+        worker_join(&source->device);
+        worker_join(&source->returner);
+
+        g_clear_error(&error);
+        error_set(&error, VIR_ERR_OPERATION_ABORTED, _("the migration was cancelled"));
+        pthread_mutex_lock(&source->lock);
+        source->sender_ended = true;
+        CtlCall *calls[] = { g_steal_pointer(&source->start_call), g_steal_pointer(&source->stop_call), g_steal_pointer(&source->commit_call) };
+        CtlCall *cancel_call = g_steal_pointer(&source->cancel_call);
+        pthread_mutex_unlock(&source->lock);
+        for (size_t i = 0; i < G_N_ELEMENTS(calls); i++)
+                if (calls[i])
+                        ctl_reply_error(calls[i], error);
+        if (cancel_call)
+                ctl_reply(cancel_call, NULL);
+        ctl_wake(source->ctl);
+}
+
+/* ---- requests, on the main thread ---- */
+
+Source *source_start(const EngineSourceArgs *args, Ctl *ctl, CtlCall *call) {
+        Source *source = g_new0(Source, 1);
+        source->ctl = ctl;
+        source->start_call = call;
+        source->start_usec = clock_monotonic_usec();
+        source->args = *args;
+        source->host = g_strdup(args->host);
+        source->unix_path = g_strdup(args->unix_path);
+        source->device_fd = -EBADF;
+        source->n_blocks = args->n_blocks;
+        source->blocks = g_new0(RamBlock, source->n_blocks);
+        source->large_region = UINT64_MAX;
+        source->bandwidth_bytes_per_sec = args->bandwidth_bytes_per_sec;
+        source->exact_calls = g_ptr_array_new();
+        pace_set(&source->pace, source->bandwidth_bytes_per_sec, source->start_usec);
+
+        pthread_mutex_init(&source->lock, NULL);
+        pthread_condattr_t attr;
+        pthread_condattr_init(&attr);
+        pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+        pthread_cond_init(&source->changed, &attr);
+        pthread_condattr_destroy(&attr);
+
+        source->guest_pidfd = (int) syscall(SYS_pidfd_open, source->args.qemu_pid, 0);
+        g_autoptr(GError) error = NULL;
+        int r = 0;
+        for (unsigned i = 0; i < source->n_blocks; i++) {
+                int block_r = ram_block_init(&source->blocks[i], &args->blocks[i], args->blocks[i].fd, RAM_BLOCK_READ, r < 0 ? NULL : &error);
+                r = r < 0 ? r : block_r;
+        }
+        if (r >= 0 && source->guest_pidfd < 0)
+                r = error_set(&error, VIR_ERR_OPERATION_FAILED, _("the QEMU process %d is gone"), (int) source->args.qemu_pid);
+        if (r >= 0) {
+                r = worker_start(&source->sender, "sender", sender_worker, source);
+                if (r < 0)
+                        error_set_errno(&error, r, _("cannot start a thread"));
+        }
+        if (r < 0) {
+                source->sender_ended = true;
+                source_fail(source, error);
+        }
+        return source;
+}
+
+Source *source_free(Source *source) {
+        if (!source)
+                return NULL;
+        pthread_mutex_lock(&source->lock);
+        source->cancelled = true;
+        pthread_cond_broadcast(&source->changed);
+        Channel *channel = source->channel;
+        pthread_mutex_unlock(&source->lock);
+        if (channel)
+                channel_shutdown(channel);
+        worker_join(&source->sender);
+
+        for (unsigned i = 0; i < source->n_blocks; i++) {
+                ram_block_deinit(&source->blocks[i]);
+                if (source->current)
+                        page_set_deinit(&source->current[i]);
+                if (source->next)
+                        page_set_deinit(&source->next[i]);
+        }
+        g_free(source->blocks);
+        g_free(source->current);
+        g_free(source->next);
+        send_batch_free(source->batch);
+        channel_free(source->channel);
+        fd_close(source->args.uffd_async);
+        fd_close(source->args.uffd_sync);
+        fd_close(source->guest_pidfd);
+        fd_close(source->device_fd);
+        g_clear_error(&source->device_failure);
+        g_clear_error(&source->failure);
+        g_ptr_array_unref(source->exact_calls);
+        g_free(source->host);
+        g_free(source->unix_path);
+        pthread_mutex_destroy(&source->lock);
+        pthread_cond_destroy(&source->changed);
+        g_free(source);
+        return NULL;
+}
+
+int source_guest_fd(const Source *source) {
+        return source->guest_pidfd;
+}
+
+bool source_failed(Source *source) {
+        pthread_mutex_lock(&source->lock);
+        bool failed = source->sender_ended && source->state == SOURCE_FAILED;
+        pthread_mutex_unlock(&source->lock);
+        return failed;
+}
+
+bool source_finished(Source *source) {
+        pthread_mutex_lock(&source->lock);
+        bool finished = source->sender_ended && (source->state == SOURCE_DONE || source->cancelled);
+        pthread_mutex_unlock(&source->lock);
+        return finished;
+}
+
+void source_set_bandwidth(Source *source, uint64_t bytes_per_sec) {
+        pthread_mutex_lock(&source->lock);
+        source->bandwidth_bytes_per_sec = bytes_per_sec;
+        source->new_bandwidth = true;
+        pthread_cond_broadcast(&source->changed);
+        pthread_mutex_unlock(&source->lock);
+}
+
+void source_query_pending(Source *source, bool exact, CtlCall *call) {
+        pthread_mutex_lock(&source->lock);
+        bool later = exact && source->state == SOURCE_PRECOPY && !source->sender_ended;
+        EngineStats stats = source->stats;
+        if (later) {
+                g_ptr_array_add(source->exact_calls, call);
+                pthread_cond_broadcast(&source->changed);
+        }
+        pthread_mutex_unlock(&source->lock);
+        if (!later)
+                ctl_reply(call, stats_to_json(&stats));
+}
+
+static void refuse(CtlCall *call, SourceState state) {
+        g_autoptr(GError) error = NULL;
+        error_set(&error, VIR_ERR_OPERATION_INVALID, _("the migration engine cannot do that while it is %s"), source_doing(state));
+        ctl_reply_error(call, error);
+}
+
+void source_stop_and_copy(Source *source, int device_state_fd, CtlCall *call) {
+        pthread_mutex_lock(&source->lock);
+        SourceState state = source->state;
+        bool ok = state == SOURCE_PRECOPY && !source->stop_requested && !source->cancelled;
+        if (ok) {
+                source->device_fd = device_state_fd;
+                source->stop_call = call;
+                source->stop_requested = true;
+                pthread_cond_broadcast(&source->changed);
+        }
+        pthread_mutex_unlock(&source->lock);
+        if (!ok) {
+                fd_close(device_state_fd);
+                refuse(call, state);
+        }
+}
+
+void source_commit(Source *source, CtlCall *call) {
+        pthread_mutex_lock(&source->lock);
+        SourceState state = source->state;
+        bool ok = state == SOURCE_READY && !source->commit_call && !source->cancelled;
+        if (ok) {
+                source->commit_call = call;
+                pthread_cond_broadcast(&source->changed);
+        }
+        pthread_mutex_unlock(&source->lock);
+        if (!ok)
+                refuse(call, state);
+}
+
+void source_cancel(Source *source, CtlCall *call) {
+        pthread_mutex_lock(&source->lock);
+        SourceState state = source->state;
+        bool ok = (state < SOURCE_COMMITTING && !source->commit_call && !source->cancelled) || state == SOURCE_FAILED;
+        bool now = false;
+        if (ok) {
+                source->cancelled = true;
+                source->give_up_usec = clock_monotonic_usec() + LAST_WORDS_USEC;
+                /* Without a connection nothing is protected yet. */
+                now = source->sender_ended || !source->channel || source->cancel_call;
+                if (!now)
+                        source->cancel_call = call;
+                pthread_cond_broadcast(&source->changed);
+        }
+        pthread_mutex_unlock(&source->lock);
+        if (now)
+                ctl_reply(call, NULL);
+        else if (!ok)
+                refuse(call, state);
+}
+
+void source_tick(Source *source) {
+        pthread_mutex_lock(&source->lock);
+        bool stuck = source->give_up_usec > 0 && clock_monotonic_usec() >= source->give_up_usec && source->channel;
+        pthread_mutex_unlock(&source->lock);
+        if (stuck)
+                channel_shutdown(source->channel);
+}
+
+void source_guest_gone(Source *source) {
+        g_autoptr(GError) error = NULL;
+        error_set(&error, VIR_ERR_OPERATION_FAILED, _("the QEMU process %d is gone"), (int) source->args.qemu_pid);
+        source_fail(source, error);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Shared by source.c (states, requests), source_send.c (frames of pages), source_return.c (the return path) and source_pending.c. Nobody else includes it. */
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "driver/engine/channel.h"
+#include "driver/engine/dirty.h"
+#include "driver/engine/pace.h"
+#include "driver/engine/page_set.h"
+#include "driver/engine/ram_block.h"
+#include "driver/engine/source.h"
+#include "driver/engine/wire.h"
+#include "driver/engine/worker.h"
+
+/*
+ * SETUP -> PRECOPY -> STOPPING -> SENT -> READY -> COMMITTING -> COMMITTED -> DONE, and from each of them FAILED or (before COMMITTING) CANCELLED.
+ */
+typedef enum SourceState {
+        SOURCE_SETUP,      /* connecting, agreeing; answers nothing but cancel */
+        SOURCE_PRECOPY,    /* the guest runs; rounds */
+        SOURCE_STOPPING,   /* the guest is stopped; the rest and the device state are on their way */
+        SOURCE_SENT,       /* END is on the wire; waits for READY */
+        SOURCE_READY,      /* the destination waits for COMMIT */
+        SOURCE_COMMITTING, /* COMMIT may be out: who owns the guest is open until the answer */
+        SOURCE_COMMITTED,  /* acknowledged: the guest belongs to the destination, whatever happens now */
+        SOURCE_DONE,       /* the destination runs it */
+        SOURCE_CANCELLED,
+        SOURCE_FAILED,
+        SOURCE_STATE_MAX_,
+} SourceState;
+
+/* What one kind of state still has to move, by when it may move. */
+typedef struct Pending {
+        uint64_t precopy_bytes, postcopy_bytes, stopcopy_bytes;
+} Pending;
+
+struct Source {
+        /* fixed after source_start() */
+        Ctl *ctl;
+        RamBlock *blocks;
+        unsigned n_blocks;
+        char *host, *unix_path;
+        EngineSourceArgs args; /* no pointers in use */
+        int guest_pidfd;
+        uint64_t start_usec;
+
+        /* set by the sender before the other threads exist, then fixed */
+        Channel *channel;
+
+        /* sender only */
+        Worker sender, returner, device;
+        Dirty *dirty;
+        PageSet *current; /* per block: what this round sends */
+        PageSet *next;    /* per block: found dirty since the round began */
+        unsigned cursor_block;
+        uint64_t cursor_unit;       /* of WIRE_PAGE_BYTES, in that block */
+        uint64_t large_region;      /* the 2 MiB region whose zero pages are in large_zero; UINT64_MAX: none */
+        uint64_t large_zero[8];
+        struct SendBatch *batch;
+        Pace pace;
+        Rate rate;
+        uint64_t round_start_usec, round_start_bytes;
+        uint64_t last_sync_usec;
+        uint64_t data_pages, zero_pages;
+
+        /* device thread, then (after it was joined) sender */
+        int device_fd;
+        int device_error;
+        uint64_t device_bytes;
+        GError *device_failure;
+
+        /* under lock */
+        pthread_mutex_t lock;
+        pthread_cond_t changed; /* monotonic clock */
+        SourceState state;
+        bool cancelled, stop_requested, return_ended, sender_ended, new_bandwidth;
+        uint64_t bandwidth_bytes_per_sec;
+        CtlCall *start_call, *stop_call, *commit_call, *cancel_call;
+        GPtrArray *exact_calls; /* CtlCall: exact queries that the sender answers */
+        EngineStats stats;
+        GError *failure;          /* why the state is FAILED */
+        uint64_t give_up_usec;    /* failed or cancelled: when a sender that is still stuck loses its connection; 0: never */
+};
+
+const char *source_state_name(SourceState state);
+/* What the source is doing, for messages: "copying memory". */
+const char *source_doing(SourceState state);
+
+/* Any thread. Moves to state and wakes all; false (and nothing happens) when that step is not allowed. Takes the lock. */
+bool source_set_state(Source *source, SourceState state);
+SourceState source_get_state(Source *source);
+
+/* Any thread. The job cannot go on: first error wins; answers all open calls with it. Takes the lock. */
+void source_fail(Source *source, const GError *error);
+/* Whether the sender must stop what it does: cancelled, failed. */
+bool source_interrupted(Source *source);
+
+/* source_send.c; sender only. */
+struct SendBatch *send_batch_new(void);
+void send_batch_free(struct SendBatch *batch);
+/* Sends one frame from `current`. 1: there is more, 0: nothing is left, negative: channel's error. */
+int source_send_some(Source *source, uint64_t max_bytes);
+/* The thread that reads QEMU's device state and sends it. */
+void source_device_worker(void *userdata);
+
+/* source_return.c */
+void source_return_worker(void *userdata);
+
+/* source_pending.c; sender only. exact: syncs first. Fills the pending numbers of stats. */
+int source_pending(Source *source, bool exact, bool final, EngineStats *stats, GError **reterr);

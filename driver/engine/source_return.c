@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The return path: what the destination says. A thread of its own, so that the destination's error is read even while the sender is stuck. */
+
+#include "driver/engine/source_internal.h"
+
+#include <errno.h>
+
+#include "driver/base/error.h"
+#include "driver/base/i18n.h"
+#include "driver/base/json.h"
+#include "driver/engine/frame.h"
+
+static int take_running(Source *source) {
+        unsigned char bytes[8];
+        int r = channel_recv_bytes(source->channel, bytes, sizeof(bytes));
+        if (r < 0)
+                return r;
+        if (!source_set_state(source, SOURCE_DONE))
+                return -EPROTO;
+        (void) frame_send(source->channel, WIRE_BYE, 0, NULL, 0);
+        ctl_event(source->ctl, "running", json_add_uint64(json_object_new_object(), "resume-usec", wire_u64_decode(bytes)), false);
+        return 1;
+}
+
+static int take_commit_ack(Source *source) {
+        if (!source_set_state(source, SOURCE_COMMITTED))
+                return -EPROTO;
+        pthread_mutex_lock(&source->lock);
+        CtlCall *call = g_steal_pointer(&source->commit_call);
+        pthread_mutex_unlock(&source->lock);
+        if (call)
+                ctl_reply(call, json_add_string(json_object_new_object(), "outcome", "acknowledged"));
+        return 0;
+}
+
+/* 1: the destination runs, all is done; 0: go on; negative: channel's error, or -EREMOTEIO with *reterr set. */
+static int take_frame(Source *source, GError **reterr) {
+        WireHeader header;
+        int r = frame_recv_header(source->channel, &header);
+        if (r < 0)
+                return r;
+        switch (header.type) {
+        case WIRE_ERROR:
+                return frame_take_error(source->channel, &header, source_doing(source_get_state(source)), reterr);
+        case WIRE_READY:
+                if (!source_set_state(source, SOURCE_READY))
+                        return -EPROTO;
+                ctl_event(source->ctl, "ready", NULL, false);
+                return 0;
+        case WIRE_COMMIT_ACK:
+                return take_commit_ack(source);
+        case WIRE_RUNNING:
+                return take_running(source);
+        default:
+                return -EPROTO;
+        }
+}
+
+void source_return_worker(void *userdata) {
+        Source *source = userdata;
+        g_autoptr(GError) error = NULL;
+        int r;
+        do
+                r = take_frame(source, &error);
+        while (r == 0);
+
+        if (r < 0) {
+                if (!error)
+                        channel_error(source->channel, r, source_doing(source_get_state(source)), &error);
+                source_fail(source, error);
+        }
+        pthread_mutex_lock(&source->lock);
+        source->return_ended = true;
+        pthread_cond_broadcast(&source->changed);
+        pthread_mutex_unlock(&source->lock);
+}

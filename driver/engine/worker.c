@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "driver/engine/worker.h"
+
+#include <glib.h>
+#include <signal.h>
+#include <stdlib.h>
+
+typedef struct WorkerStart {
+        void (*func)(void *userdata);
+        void *userdata;
+        char name[16];
+} WorkerStart;
+
+static void *worker_main(void *userdata) {
+        WorkerStart start = *(WorkerStart *) userdata;
+        g_free(userdata);
+        pthread_setname_np(pthread_self(), start.name);
+        start.func(start.userdata);
+        return NULL;
+}
+
+int worker_start(Worker *worker, const char *name, void (*func)(void *userdata), void *userdata) {
+        WorkerStart *start = g_new0(WorkerStart, 1);
+        start->func = func;
+        start->userdata = userdata;
+        g_strlcpy(start->name, name, sizeof(start->name));
+
+        sigset_t all, old;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &old);
+        int r = pthread_create(&worker->thread, NULL, worker_main, start);
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        if (r != 0) {
+                g_free(start);
+                return -r;
+        }
+        worker->started = true;
+        return 0;
+}
+
+void worker_join(Worker *worker) {
+        if (!worker->started)
+                return;
+        pthread_join(worker->thread, NULL);
+        worker->started = false;
+}

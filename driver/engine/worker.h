@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Threads of the helper. The only place where they are made. */
+
+#include <pthread.h>
+#include <stdbool.h>
+
+typedef struct Worker {
+        pthread_t thread;
+        bool started;
+} Worker;
+
+/* Starts func on a thread of its own, with all signals blocked. 0 or negative errno. */
+int worker_start(Worker *worker, const char *name, void (*func)(void *userdata), void *userdata);
+/* Waits for its end; does nothing if it was never started or was joined already. */
+void worker_join(Worker *worker);
