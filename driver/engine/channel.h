@@ -20,7 +20,9 @@ Channel *channel_new(int fd, const char *peer, uint64_t idle_timeout_usec);
 Channel *channel_free(Channel *channel);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Channel, channel_free)
 
+/* What channel_new() was given; lives as long as the channel. Any thread. */
 const char *channel_peer(const Channel *channel);
+/* How long the peer may be silent (or take nothing) from now on. Any thread. */
 void channel_set_idle_timeout(Channel *channel, uint64_t idle_timeout_usec);
 
 /* Sends all of iov (which is changed) as one message. 0; -ETIMEDOUT: the peer took nothing for the idle timeout; -EPIPE, -ECONNRESET, ... */
@@ -36,6 +38,7 @@ void channel_shutdown(Channel *channel);
 /* Says that nothing more will be sent, then throws away what still comes for at most timeout_usec, so that the last message is not lost to a reset. */
 void channel_linger(Channel *channel, uint64_t timeout_usec);
 
+/* What has gone through, headers included. Any thread. */
 uint64_t channel_sent_bytes(const Channel *channel);
 uint64_t channel_received_bytes(const Channel *channel);
 /* Bytes that the kernel holds and the peer has not acknowledged yet. */

@@ -27,4 +27,5 @@ typedef struct Rate {
         uint64_t bytes, usec;   /* of the window that is being filled */
 } Rate;
 
+/* Accounts for bytes whose sending took usec. */
 void rate_sent(Rate *rate, uint64_t bytes, uint64_t usec);

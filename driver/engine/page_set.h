@@ -16,13 +16,16 @@ typedef struct PageSet {
         uint64_t n_set;
 } PageSet;
 
+/* Makes an empty set for a block of n_pages. 0 or -ENOMEM. */
 int page_set_init(PageSet *set, uint64_t n_pages);
+/* Also of a zeroed set. */
 void page_set_deinit(PageSet *set);
 
 static inline bool page_set_has(const PageSet *set, uint64_t page) { return (set->words[page / 64] >> (page % 64)) & 1; }
 /* Adds or removes [first, first + count). */
 void page_set_add(PageSet *set, uint64_t first, uint64_t count);
 void page_set_remove(PageSet *set, uint64_t first, uint64_t count);
+/* Removes all. */
 void page_set_clear(PageSet *set);
 /* set |= other. Same block. */
 void page_set_merge(PageSet *set, const PageSet *other);

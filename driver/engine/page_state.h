@@ -21,6 +21,7 @@ typedef enum PageState {
         PAGE_STATE_MAX_,
 } PageState;
 
+/* For messages. NULL if it is none. */
 const char *page_state_name(PageState state);
 
 typedef struct PageStates {
@@ -29,8 +30,11 @@ typedef struct PageStates {
         uint64_t n_pages;
 } PageStates;
 
+/* Makes a table of n_pages, all NEVER. 0 or negative errno; deinit in any case. */
 int page_states_init(PageStates *states, uint64_t n_pages);
+/* Frees the table. */
 void page_states_deinit(PageStates *states);
+/* One page's state; [first, first + count) get state. Not checked against n_pages. */
 static inline PageState page_states_get(const PageStates *states, uint64_t page) { return states->states[page]; }
 void page_states_set(PageStates *states, uint64_t first, uint64_t count, PageState state);
 

@@ -96,6 +96,7 @@ typedef struct WireEnd {
         uint64_t device_bytes;
 } WireEnd;
 
+/* For messages; "unknown" if it is none. */
 const char *wire_type_name(unsigned type);
 
 void wire_hello_encode(const WireHello *hello, unsigned char *ret_bytes);
@@ -115,8 +116,10 @@ void wire_run_encode(const WireRun *run, unsigned char *ret_bytes);
 int wire_run_decode(const unsigned char *bytes, const WireBlock *blocks, unsigned n_blocks, WireRun *ret_run);
 static inline uint64_t wire_run_bytes(const WireRun *run) { return run->pages * WIRE_PAGE_BYTES; }
 
+/* Totals; every value is possible, so decoding cannot fail. */
 void wire_end_encode(const WireEnd *end, unsigned char *ret_bytes);
 void wire_end_decode(const unsigned char *bytes, WireEnd *ret_end);
 
+/* A bare number of 8 bytes. */
 void wire_u64_encode(uint64_t value, unsigned char *ret_bytes);
 uint64_t wire_u64_decode(const unsigned char *bytes);
