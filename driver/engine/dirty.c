@@ -5,8 +5,9 @@
  *
  * A walk over the whole file costs about 35 ns per page (10 ms per GiB of small pages), too much for the downtime, so it is avoided: new pages
  * are found by looking at the holes only, and vanished ones are looked for only when the file's size in memory (st_blocks) does not fit what is
- * known. While the guest runs that comparison may miss a page that vanished while another appeared; the last sync, with the guest stopped,
- * compares exactly.
+ * known. While the guest runs that comparison may miss a page that vanished while another appeared. In the last sync, with the guest stopped,
+ * it is exact: `known` holds every page that exists, so it holds no other one if there are as many. (A file whose st_blocks
+ * counts more than its data, say on a disk, is walked each time.)
  */
 
 #include "driver/engine/dirty.h"
@@ -56,8 +57,6 @@ static int walk(DirtyBlock *block) {
         r = extents_scan(block->ram->fd, block->ram->page_bytes, &now);
         if (r < 0)
                 return r;
-        uint64_t allocated = ram_block_allocated(block->ram);
-
         if (block->dirty)
                 for (uint64_t w = 0; w * 64 < block->ram->n_pages; w++) {
                         uint64_t changed = now.words[w] ^ block->known.words[w];
@@ -67,7 +66,6 @@ static int walk(DirtyBlock *block) {
         PageSet old = block->known;
         block->known = now;
         now = old;
-        block->surplus_bytes = allocated - known_bytes(block);
         return 0;
 }
 
@@ -82,8 +80,8 @@ static int update_known(DirtyBlock *block, bool final) {
         page_set_merge(block->dirty, &fresh);
         page_set_merge(&block->known, &fresh);
 
-        uint64_t allocated = ram_block_allocated(block->ram), expected = known_bytes(block) + block->surplus_bytes;
-        if (final ? allocated != expected : allocated < expected)
+        uint64_t allocated = ram_block_allocated(block->ram);
+        if (final ? allocated != known_bytes(block) : allocated < known_bytes(block))
                 return walk(block);
         return 0;
 }

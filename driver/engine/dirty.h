@@ -29,7 +29,6 @@ typedef struct DirtyBlock {
         const RamBlock *ram;
         uint64_t address;        /* in the guest's process */
         PageSet known;           /* allocated in the file, as of the last sync */
-        uint64_t surplus_bytes;  /* allocated beyond `known` when the file was last walked as a whole */
         PageSet *dirty;          /* where a sync adds to; set for its duration */
 } DirtyBlock;
 

@@ -96,7 +96,10 @@ static EngineRamBlock *parse_blocks(json_object *arguments, int *fds, size_t n_f
 }
 
 static int take_fd(int *fds, size_t n_fds, size_t *index, bool present) {
-        return present && *index < n_fds ? FD_STEAL(fds[(*index)++]) : -EBADF;
+        if (!present || *index >= n_fds)
+                return -EBADF;
+        size_t at = (*index)++;
+        return FD_STEAL(fds[at]);
 }
 
 static void cmd_dest_listen(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {

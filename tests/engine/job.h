@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* A whole job for tests: a stand-in guest, two helpers, and what their callbacks have said. All calls in a fiber. */
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "driver/base/fiber.h"
+#include "driver/engine/engine.h"
+#include "tests/lib/standin.h"
+
+typedef struct JobArgs {
+        uint64_t size_bytes;
+        int source_fd, dest_fd;    /* RAM files; made as memfds when 0 */
+        unsigned n_writers;
+        uint64_t work_offset_bytes, work_bytes;
+        unsigned pages_per_msec;
+        bool punch;
+        bool use_unix;
+        bool populated;
+        bool wrong_token;
+        uint64_t dest_size_bytes;  /* another layout; 0: the same */
+        unsigned proxy_port;       /* the source connects here instead */
+        uint64_t bandwidth_bytes_per_sec;
+        uint64_t idle_timeout_usec;
+        uint64_t device_max_bytes;
+} JobArgs;
+
+typedef struct JobSide {
+        Engine *engine;
+        unsigned iterations, pendings;
+        bool ready, committed, running, failed, gone;
+        GError *error;
+        EngineStats last; /* of the last iteration */
+} JobSide;
+
+typedef struct Job {
+        JobArgs args;
+        Standin guest;
+        int source_fd, dest_fd;
+        int device_in, device_out; /* memfds: what the source reads, what the destination has written */
+        EngineRamBlock source_block, dest_block;
+        unsigned char token[ENGINE_TOKEN_BYTES];
+        char *unix_path;
+        unsigned port;
+        JobSide source, dest;
+        FiberCond changed;
+} Job;
+
+/* Makes the files (empty), the guest (writers stopped) and both helpers; the destination listens. Skips the test without a userfaultfd. */
+void job_open(Job *job, const JobArgs *args);
+void job_close(Job *job);
+
+/* Fills pages of the source's file with data: every page of [offset, offset + length), or of each 2 MiB only a part (percent). */
+void job_fill(Job *job, uint64_t offset_bytes, uint64_t length_bytes, unsigned percent);
+
+int job_start(Job *job, GError **reterr);
+/* Waits until *flag, or until a side has failed, or for 20 s. Returns *flag. */
+bool job_wait(Job *job, const bool *flag);
+bool job_wait_count(Job *job, const unsigned *count, unsigned at_least);
+/* stop the guest .. RUNNING; asserts that all goes well. */
+void job_switch_over(Job *job);
+/* Both sides hold the same, and the destination's file has no more than the source's by 2 %. */
+void job_verify(Job *job);
+/* The guest still writes freely: no write protection blocks it. */
+void job_assert_guest_free(Job *job);
+void job_fill_args(Job *job, EngineSourceArgs *ret_args);
+/* Connects the source's uffds etc. */
+uint64_t job_allocated(int fd);
