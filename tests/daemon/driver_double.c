@@ -2,6 +2,7 @@
 #include "tests/daemon/driver_double.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "driver/base/error.h"
@@ -144,9 +145,11 @@ static virTypedParameterPtr make_params(int *ret_n) {
 static void log_params(const DriverMigrateArgs *args) {
         for (int i = 0; i < args->n_params; i++)
                 if (args->params[i].type == VIR_TYPED_PARAM_STRING)
-                        g_string_append_printf(driver_double.log, " %s=%s", args->params[i].field, args->params[i].value.s);
+                        g_string_append_printf(driver_double.log, " %s=%s", args->params[i].field,
+                                               args->params[i].value.s);
                 else
-                        g_string_append_printf(driver_double.log, " %s=%llu", args->params[i].field, args->params[i].value.ul);
+                        g_string_append_printf(driver_double.log, " %s=%llu", args->params[i].field,
+                                               args->params[i].value.ul);
         g_string_append_printf(driver_double.log, " cookie=%.*s flags=%u\n", (int) args->cookie_in_length,
                                args->cookie_in ? args->cookie_in : "", args->flags);
 }
@@ -527,7 +530,7 @@ int driver_domain_open_console(DriverClient *client, const unsigned char *uuid, 
         int r = enter("domain_open_console", false, reterr, "%02x, %s, %u", uuid[0], device ? device : "-", flags);
         if (r < 0)
                 return r;
-        *ret_fd = driver_double.console_fd;
+        *ret_fd = fcntl(driver_double.console_fd, F_DUPFD_CLOEXEC, 3);
         return 0;
 }
 

@@ -17,7 +17,7 @@ typedef struct DriverDouble {
         const char *fail_text; /* ... and this */
         bool block;            /* calls marked [fiber] wait until double_unblock() */
         unsigned n_blocked;
-        int console_fd;        /* what open_console hands out */
+        int console_fd;        /* open_console hands out a duplicate */
         unsigned n_clients, n_disconnected, n_consoles_closed;
 } DriverDouble;
 

@@ -225,7 +225,7 @@ static void request_limit(void *userdata) {
         wire_end(&wire);
 }
 
-/* The client goes away while its call waits: the driver hears of it at once, its memory goes when the call has ended. */
+/* The client goes away while its call waits: the driver hears of it, memory goes when the call has ended. */
 static void gone_in_the_middle(void *userdata) {
         remote_domain_suspend_args args = { .dom = wire_domain() };
         Wire wire;

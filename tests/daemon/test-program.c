@@ -59,9 +59,11 @@ static void test_qemu(void **state) {
 
 static void test_sorted(void **state) {
         const Program *program = program_find(REMOTE_PROGRAM, 1);
-        for (size_t t = 0; t < program->n_tables; t++)
+        for (size_t t = 0; t < program->n_tables; t++) {
+                const Procedure *procedures = program->tables[t]->procedures;
                 for (size_t i = 1; i < program->tables[t]->n; i++)
-                        assert_true(program->tables[t]->procedures[i - 1].number < program->tables[t]->procedures[i].number);
+                        assert_true(procedures[i - 1].number < procedures[i].number);
+        }
 }
 
 static void test_unknown(void **state) {
