@@ -216,7 +216,8 @@ static void fixed_migration(void *userdata) {
                      &confirm,
                      NULL, NULL);
         assert_string_equal(driver_double.log->str,
-                            "migrate_begin(aa)\n destination_xml=<x/> destination_name=new bandwidth=9 cookie= flags=1\n"
+                            "migrate_begin(aa)\n destination_xml=<x/> destination_name=new bandwidth=9"
+                            " cookie= flags=1\n"
                             "migrate_prepare()\n destination_xml=<x/> destination_name=new migrate_uri=tcp://h:1"
                             " cookie=abc flags=1\n"
                             "migrate_perform(aa, qemu:///system)\n migrate_uri=tcp://h:1 cookie=abc flags=3\n"
