@@ -27,7 +27,7 @@ typedef struct DeviceAddress {
                                                * drive, usb and virtio-serial use bus too */
         TriState multifunction;
         unsigned controller, target, unit; /* drive: unit is the LUN for scsi, the port for sata */
-        unsigned port;                     /* virtio-serial: 1..; 0: not said */
+        unsigned port;                     /* virtio-serial: 0 is for a console only, a channel's 0 means not said */
         char *usb_port;                    /* usb: "1", "2.1"; NULL: not said */
         unsigned iobase, irq;              /* isa; 0: not said */
 } DeviceAddress;

@@ -49,7 +49,7 @@ static const BindSpec cpu_feature_spec = {
 #undef AT
 
 #define AT(member) .offset = offsetof(NumaDistanceDef, member)
-static const BindSpec numa_distance_spec = {
+const BindSpec numa_distance_spec = {
         .name = "sibling",
         .size = sizeof(NumaDistanceDef),
         .fields = (const BindField[]) {

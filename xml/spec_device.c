@@ -30,7 +30,7 @@ static const BindSpec address_spec = {
                 { "@multifunction", BIND_ONOFF, AT(multifunction), .when = PCI },
                 { "@target", BIND_UINT, AT(target), .when = DRIVE, .flags = BIND_ALWAYS, .max = 255 },
                 { "@unit", BIND_UINT, AT(unit), .when = DRIVE, .flags = BIND_ALWAYS, .max = 16383 },
-                { "@port", BIND_UINT, AT(port), .when = SERIAL, .max = 511 },
+                { "@port", BIND_UINT, AT(port), .when = SERIAL, .flags = BIND_ALWAYS, .max = 511 },
                 { "@port", BIND_STRING, AT(usb_port), .when = USB },
                 { "@iobase", BIND_HEX, AT(iobase), .when = ISA, .digits = 1, .max = 0xffff },
                 { "@irq", BIND_HEX, AT(irq), .when = ISA, .digits = 1, .max = 15 },

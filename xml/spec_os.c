@@ -21,7 +21,7 @@ static const char *const os_type_names[] = { NULL, "hvm", NULL };
 static const char *const sysinfo_type_names[] = { NULL, "smbios", NULL };
 
 #define AT(member) .offset = offsetof(OsBootDef, member)
-static const BindSpec os_boot_spec = {
+const BindSpec os_boot_spec = {
         .name = "boot",
         .size = sizeof(OsBootDef),
         .fields = (const BindField[]) {
