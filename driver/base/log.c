@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "driver/base/log.h"
 
+#include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <sys/stat.h>
 #include <systemd/sd-journal.h>
 #include <time.h>
+#include <unistd.h>
 
 static int log_level = LOG_INFO;
 
@@ -15,6 +16,17 @@ void log_set_level(int level) {
 
 int log_get_level(void) {
         return log_level;
+}
+
+/* JOURNAL_STREAM names the device and inode that stderr had when the service manager started us; it may have been
+ * redirected since. */
+static bool stderr_is_journal(void) {
+        const char *stream = g_getenv("JOURNAL_STREAM");
+        unsigned long long device, inode;
+        struct stat st;
+
+        return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
+               st.st_dev == device && st.st_ino == inode;
 }
 
 void log_message(int level, const char *file, int line, const char *func, const char *format, ...) {
@@ -27,7 +39,7 @@ void log_message(int level, const char *file, int line, const char *func, const 
         va_start(ap, format);
         text = g_strdup_vprintf(format, ap);
         va_end(ap);
-        if (g_getenv("JOURNAL_STREAM")) {
+        if (stderr_is_journal()) {
                 g_autofree char *code_file = g_strdup_printf("CODE_FILE=%s", file);
                 g_autofree char *code_line = g_strdup_printf("CODE_LINE=%d", line);
 
