@@ -159,6 +159,6 @@ int qemu_check_start(const QemuSettings *settings, const DomainDef *def, const Q
         if (r >= 0)
                 r = qemu_ram_plan(settings, def, &plan, reterr);
         if (r >= 0)
-                r = qemu_ram_check(plan, settings, reterr);
+                r = qemu_ram_check(plan, reterr);
         return r;
 }

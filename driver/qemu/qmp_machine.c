@@ -176,8 +176,7 @@ static char *qmp_device_path(const char *alias) {
 
 /* The guest reports all ones for what it does not know; QEMU passes that through. */
 static uint64_t qmp_balloon_stat(json_object *stats, const char *key) {
-        int64_t value = json_get_int64(stats, key, -1);
-        return value < 0 ? UINT64_MAX : (uint64_t) value;
+        return json_get_uint64(stats, key, UINT64_MAX);
 }
 
 int qmp_balloon_stats(Monitor *monitor, const char *alias, QmpBalloonStats *ret_stats, GError **reterr) {

@@ -26,6 +26,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <linux/magic.h>
 #include <mntent.h>
 #include <stdio.h>
@@ -347,27 +348,46 @@ static int ram_check_nodes(const QemuRamBlock *block, GError **reterr) {
         return 0;
 }
 
-static int ram_check_locked(const QemuRam *plan, const QemuSettings *settings, GError **reterr) {
-        struct rlimit limit;
-        uint64_t total = 0;
+/* Whether this process has a capability (linux/capability.h), which QEMU then has too. */
+static bool ram_has_capability(unsigned capability) {
+        g_autofree char *text = NULL;
 
-        for (unsigned i = 0; i < plan->n_blocks; i++)
-                total += plan->blocks[i].size_bytes;
-        if (settings->privileged || getrlimit(RLIMIT_MEMLOCK, &limit) < 0 || limit.rlim_max == RLIM_INFINITY)
-                return 0;
-        /* QEMU locks all of itself; what it has beside guest RAM stays below this by far. */
-        uint64_t needed = total + GIB;
-        if (limit.rlim_max >= needed)
-                return 0;
-        return error_set(
-                reterr, VIR_ERR_OPERATION_FAILED,
-                _("<locked/> needs a locked-memory limit of %" G_GUINT64_FORMAT
-                  " KiB, but the limit is %" G_GUINT64_FORMAT
-                  " KiB: raise 'memlock' in /etc/security/limits.conf or LimitMEMLOCK= of the user's service manager"),
-                needed / KIB, (uint64_t) limit.rlim_max / KIB);
+        if (file_read("/proc/self/status", 1 * MIB, &text, NULL, NULL) < 0)
+                return false;
+        const char *line = strstr(text, "\nCapEff:");
+        return line && (g_ascii_strtoull(line + strlen("\nCapEff:\t"), NULL, 16) >> capability & 1) != 0;
 }
 
-int qemu_ram_check(const QemuRam *plan, const QemuSettings *settings, GError **reterr) {
+uint64_t qemu_ram_memlock_limit(const QemuRam *ram) {
+        struct rlimit limit;
+
+        /* With CAP_IPC_LOCK the limit does not count. */
+        if (!ram->locked || ram_has_capability(CAP_IPC_LOCK))
+                return 0;
+        if (ram_has_capability(CAP_SYS_RESOURCE) || getrlimit(RLIMIT_MEMLOCK, &limit) < 0 ||
+            limit.rlim_max == RLIM_INFINITY)
+                return UINT64_MAX;
+        return limit.rlim_max;
+}
+
+static int ram_check_locked(const QemuRam *plan, GError **reterr) {
+        uint64_t limit = qemu_ram_memlock_limit(plan), needed = GIB;
+
+        if (limit == 0 || limit == UINT64_MAX)
+                return 0;
+        /* QEMU locks all of itself; what it has beside guest RAM stays below a GiB by far. */
+        for (unsigned i = 0; i < plan->n_blocks; i++)
+                needed += plan->blocks[i].size_bytes;
+        if (limit >= needed)
+                return 0;
+        return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                         _("<locked/> needs a locked-memory limit of %" G_GUINT64_FORMAT
+                           " KiB, but the limit is %" G_GUINT64_FORMAT
+                           " KiB: raise 'memlock' in /etc/security/limits.conf or LimitMEMLOCK= of the service"),
+                         needed / KIB, limit / KIB);
+}
+
+int qemu_ram_check(const QemuRam *plan, GError **reterr) {
         for (unsigned i = 0; i < plan->n_blocks; i++) {
                 const QemuRamBlock *block = &plan->blocks[i];
                 int r = block->nodes ? ram_check_nodes(block, reterr) : 0;
@@ -376,7 +396,7 @@ int qemu_ram_check(const QemuRam *plan, const QemuSettings *settings, GError **r
                 if (r < 0)
                         return r;
         }
-        return plan->locked ? ram_check_locked(plan, settings, reterr) : 0;
+        return plan->locked ? ram_check_locked(plan, reterr) : 0;
 }
 
 /* ---- making it ---- */
@@ -546,7 +566,7 @@ int qemu_ram_new(const QemuSettings *settings, const DomainDef *def, QemuRam **r
 
         int r = qemu_ram_plan(settings, def, &ram, reterr);
         if (r >= 0)
-                r = qemu_ram_check(ram, settings, reterr);
+                r = qemu_ram_check(ram, reterr);
         if (r < 0)
                 return r;
 

@@ -71,7 +71,9 @@ int qemu_ram_unmount(const QemuSettings *settings);
 int qemu_ram_plan(const QemuSettings *settings, const DomainDef *def, QemuRam **ret_ram, GError **reterr);
 /* Whether this host has what a plan needs: free huge pages (and what to set if not), host NUMA nodes, the right to lock
  * memory. Waits for nothing. */
-int qemu_ram_check(const QemuRam *plan, const QemuSettings *settings, GError **reterr);
+int qemu_ram_check(const QemuRam *plan, GError **reterr);
+/* RLIMIT_MEMLOCK that QEMU needs: 0 leaves it, UINT64_MAX is unlimited. */
+uint64_t qemu_ram_memlock_limit(const QemuRam *ram);
 
 /*
  * Plans, checks and makes the RAM: files of the right size, NUMA policy, and populates it if the definition says so

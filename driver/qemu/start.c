@@ -16,7 +16,6 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -235,13 +234,7 @@ static int start_env(Start *start, char *const *more, GPtrArray *env, GError **r
 
 static int start_spawn(Start *start, char *const *argv, GPtrArray *env, GError **reterr) {
         Qemu *qemu = start->qemu;
-        struct rlimit limit;
-        uint64_t memlock = 0;
 
-        if (qemu->ram->locked)
-                memlock = qemu->settings->privileged               ? UINT64_MAX
-                          : getrlimit(RLIMIT_MEMLOCK, &limit) >= 0 ? limit.rlim_max
-                                                                   : 0;
         g_ptr_array_add(env, NULL);
         SpawnArgs args = {
                 .argv = (const char *const *) argv,
@@ -252,7 +245,7 @@ static int start_spawn(Start *start, char *const *argv, GPtrArray *env, GError *
                 .stdout_fd = qemu->log_fd,
                 .stderr_fd = qemu->log_fd,
                 .new_session = true,
-                .memlock_bytes = memlock,
+                .memlock_bytes = qemu_ram_memlock_limit(qemu->ram),
         };
         int r = spawn(&args, &qemu->pid, &qemu->pidfd, reterr);
         if (r < 0)
