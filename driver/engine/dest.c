@@ -48,7 +48,7 @@ static const struct {
         [DEST_LOADING] = { "loading", N_("handing the device state to QEMU"), BIT(LOADED) | BIT(REFUSED) | BIT(FAILED) },
         [DEST_LOADED] = { "loaded", N_("loading the device state"), BIT(READY) | BIT(REFUSED) | BIT(FAILED) },
         [DEST_READY] = { "ready", N_("waiting for the source to hand the guest over"), BIT(COMMITTED) | BIT(REFUSED) | BIT(FAILED) },
-        [DEST_COMMITTED] = { "committed", N_("starting the guest"), BIT(RUNNING) },
+        [DEST_COMMITTED] = { "committed", N_("starting the guest"), BIT(RUNNING) | BIT(DONE) },
         [DEST_RUNNING] = { "running", N_("finishing"), BIT(DONE) },
         [DEST_DONE] = { "done", N_("finishing"), 0 },
         [DEST_REFUSED] = { "refused", N_("giving up"), 0 },
@@ -208,6 +208,7 @@ int dest_new(const EngineDestArgs *args, Ctl *ctl, Dest **ret_dest, unsigned *re
         dest->ctl = ctl;
         dest->listen_fd = dest->stop_fd = dest->spool_fd = -EBADF;
         dest->device_fd = args->device_state_fd;
+        dest->commit_fd = args->commit_fd;
         dest->unix_path = g_strdup(args->unix_path);
         dest->idle_timeout_usec = args->idle_timeout_usec ?: IDLE_DEFAULT_USEC;
         dest->device_max_bytes = args->device_state_max_bytes ?: DEVICE_MAX_DEFAULT_BYTES;
@@ -265,6 +266,7 @@ Dest *dest_free(Dest *dest) {
         fd_close(dest->stop_fd);
         fd_close(dest->device_fd);
         fd_close(dest->spool_fd);
+        fd_close(dest->commit_fd);
         g_free(dest->unix_path);
         pthread_mutex_destroy(&dest->lock);
         g_free(dest);
@@ -295,6 +297,20 @@ int dest_running(Dest *dest, uint64_t resume_usec, GError **reterr) {
                 unsigned char bytes[8];
                 wire_u64_encode(resume_usec, bytes);
                 (void) frame_send(get_channel(dest), WIRE_RUNNING, 0, bytes, sizeof(bytes));
+        }
+        return 0;
+}
+
+int dest_abandon(Dest *dest, const char *reason, GError **reterr) {
+        pthread_mutex_lock(&dest->lock);
+        bool ok = dest->state == DEST_COMMITTED && set_state_locked(dest, DEST_DONE), lost = dest->link_lost;
+        pthread_mutex_unlock(&dest->lock);
+        if (!ok)
+                return refuse_request(dest, reterr);
+        if (!lost) {
+                Channel *channel = get_channel(dest);
+                (void) frame_send_text(channel, WIRE_ABANDON, 0, reason);
+                channel_linger(channel, LAST_WORDS_USEC);
         }
         return 0;
 }

@@ -21,6 +21,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Dest, dest_free)
 /* QEMU has loaded the device state: READY goes out. */
 int dest_loaded(Dest *dest, GError **reterr);
 int dest_running(Dest *dest, uint64_t resume_usec, GError **reterr);
+/* After COMMIT: the guest is gone and will never run here; the source is told. */
+int dest_abandon(Dest *dest, const char *reason, GError **reterr);
 /* Never start, unless COMMIT had arrived before: then *ret_committed and nothing else happens. */
 void dest_refuse(Dest *dest, bool *ret_committed);
 /* Nobody is left who could start the guest: a COMMIT is refused from now on. */

@@ -63,7 +63,7 @@ struct Dest {
         DestKnock knocks[DEST_KNOCKS_MAX];
 
         /* receiver only: the one knock that proved the token */
-        int device_fd, spool_fd;
+        int device_fd, spool_fd, commit_fd;
         uint64_t device_bytes, data_pages, zero_pages;
         ZeroCounts zero;
         struct DestFrame *frame;

@@ -25,6 +25,7 @@
 #include "driver/base/error.h"
 #include "driver/base/i18n.h"
 #include "driver/base/io.h"
+#include "driver/base/log.h"
 #include "driver/base/uapi.h"
 #include "driver/engine/frame.h"
 #include "driver/engine/stats.h"
@@ -242,7 +243,9 @@ static int take_commit(Dest *dest) {
         /* Without a daemon nobody would start the guest; not answering leaves the source paused, and the guest safe there. */
         if (gone || !dest_set_state(dest, DEST_COMMITTED))
                 return -ECANCELED;
-        /* It belongs here now, also when the answer does not get through. */
+        /* It belongs here now, also when the answer does not get through, or when nobody is there to hear of it. */
+        if (dest->commit_fd >= 0 && (fd_write_all(dest->commit_fd, "C", 1) < 0 || fsync(dest->commit_fd) < 0))
+                log_warning("%s", _("the commit of a migration cannot be recorded: a restart of the daemon just now would lose it"));
         (void) frame_send(dest->channel, WIRE_COMMIT_ACK, 0, NULL, 0);
         ctl_event(dest->ctl, "committed", NULL, false);
         return 0;
@@ -267,7 +270,7 @@ static int take_frame(Dest *dest, GError **reterr) {
                         return -ECANCELED;
                 return state == DEST_READY ? take_commit(dest) : -EPROTO;
         case WIRE_BYE:
-                return state == DEST_RUNNING ? 1 : -EPROTO;
+                return state == DEST_RUNNING || state == DEST_DONE ? 1 : -EPROTO;
         case WIRE_ERROR:
         case WIRE_ABORT:
                 return frame_take_error(dest->channel, &header, dest_doing(state), reterr);

@@ -116,6 +116,9 @@ static void on_event(Monitor *monitor, const char *name, json_object *data, uint
         } else if (strcmp(name, "running") == 0) {
                 if (callbacks->running)
                         callbacks->running(engine, json_get_uint64(data, "resume-usec", 0), engine->userdata);
+        } else if (strcmp(name, "abandoned") == 0) {
+                if (callbacks->abandoned)
+                        callbacks->abandoned(engine, json_get_string(data, "reason"), engine->userdata);
         } else if (strcmp(name, "failed") == 0) {
                 g_autoptr(GError) error = NULL;
                 error_set(&error, (virErrorNumber) json_get_int64(data, "virt-code", VIR_ERR_OPERATION_FAILED), "%s",
@@ -225,17 +228,21 @@ static int add_common(json_object *arguments, const EngineRamBlock *blocks, unsi
 int engine_dest_listen(Engine *engine, const EngineDestArgs *args, unsigned *ret_port, GError **reterr) {
         int fds[COMMAND_FDS_MAX];
         g_autoptr(json_object) arguments = json_object_new_object(), result = NULL;
-        int r = add_common(arguments, args->blocks, args->n_blocks, args->token, 1, fds, reterr);
+        size_t n_fds = args->n_blocks;
+        int r = add_common(arguments, args->blocks, args->n_blocks, args->token, 2, fds, reterr);
         if (r < 0)
                 return r;
-        fds[args->n_blocks] = args->device_state_fd;
+        fds[n_fds++] = args->device_state_fd;
+        if (args->commit_fd >= 0)
+                fds[n_fds++] = args->commit_fd;
+        json_add_bool(arguments, "commit-record", args->commit_fd >= 0);
         json_add_string(arguments, "listen-address", args->listen_address);
         json_add_uint64(arguments, "port-min", args->port_min);
         json_add_uint64(arguments, "port-max", args->port_max);
         json_add_string(arguments, "unix-path", args->unix_path);
         json_add_uint64(arguments, "device-state-max", args->device_state_max_bytes);
         json_add_uint64(arguments, "idle-timeout", args->idle_timeout_usec);
-        r = call(engine, "dest-listen", g_steal_pointer(&arguments), fds, args->n_blocks + 1, CALL_USEC, &result, reterr);
+        r = call(engine, "dest-listen", g_steal_pointer(&arguments), fds, n_fds, CALL_USEC, &result, reterr);
         if (r < 0)
                 return r;
         *ret_port = (unsigned) json_get_uint64(result, "port", 0);
@@ -248,6 +255,10 @@ int engine_dest_loaded(Engine *engine, GError **reterr) {
 
 int engine_dest_running(Engine *engine, uint64_t resume_usec, GError **reterr) {
         return call(engine, "dest-running", json_add_uint64(json_object_new_object(), "resume-usec", resume_usec), NULL, 0, CALL_USEC, NULL, reterr);
+}
+
+int engine_dest_abandon(Engine *engine, const char *reason, GError **reterr) {
+        return call(engine, "dest-abandon", json_add_string(json_object_new_object(), "reason", reason), NULL, 0, CALL_USEC, NULL, reterr);
 }
 
 int engine_dest_refuse(Engine *engine, bool *ret_committed, GError **reterr) {

@@ -112,6 +112,7 @@ static void cmd_dest_listen(Helper *helper, CtlCall *call, json_object *argument
         size_t index = args.n_blocks;
         args.blocks = blocks;
         args.device_state_fd = take_fd(fds, n_fds, &index, true);
+        args.commit_fd = take_fd(fds, n_fds, &index, json_get_bool(arguments, "commit-record", false));
         args.listen_address = json_get_string(arguments, "listen-address");
         args.port_min = (unsigned) json_get_uint64(arguments, "port-min", 0);
         args.port_max = (unsigned) json_get_uint64(arguments, "port-max", 0);
@@ -136,6 +137,14 @@ static void cmd_dest_loaded(Helper *helper, CtlCall *call, json_object *argument
 static void cmd_dest_running(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
         g_autoptr(GError) error = NULL;
         if (dest_running(helper->dest, json_get_uint64(arguments, "resume-usec", 0), &error) < 0)
+                return ctl_reply_error(call, error);
+        ctl_reply(call, NULL);
+}
+
+static void cmd_dest_abandon(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
+        g_autoptr(GError) error = NULL;
+        const char *reason = json_get_string(arguments, "reason");
+        if (dest_abandon(helper->dest, reason ? reason : "", &error) < 0)
                 return ctl_reply_error(call, error);
         ctl_reply(call, NULL);
 }
@@ -204,6 +213,7 @@ static const struct {
         { "dest-listen", cmd_dest_listen, NEED_NOTHING },
         { "dest-loaded", cmd_dest_loaded, NEED_DEST },
         { "dest-running", cmd_dest_running, NEED_DEST },
+        { "dest-abandon", cmd_dest_abandon, NEED_DEST },
         { "dest-refuse", cmd_dest_refuse, NEED_DEST },
         { "source-start", cmd_source_start, NEED_NOTHING },
         { "source-set-bandwidth", cmd_source_set_bandwidth, NEED_SOURCE },

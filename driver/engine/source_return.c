@@ -23,6 +23,18 @@ static int take_running(Source *source) {
         return 1;
 }
 
+static int take_abandon(Source *source, const WireHeader *header) {
+        g_autofree char *reason = NULL;
+        int r = frame_recv_text(source->channel, header, &reason);
+        if (r < 0)
+                return r;
+        if (!source_set_state(source, SOURCE_DONE))
+                return -EPROTO;
+        (void) frame_send(source->channel, WIRE_BYE, 0, NULL, 0);
+        ctl_event(source->ctl, "abandoned", json_add_string(json_object_new_object(), "reason", reason), false);
+        return 1;
+}
+
 static int take_commit_ack(Source *source) {
         if (!source_set_state(source, SOURCE_COMMITTED))
                 return -EPROTO;
@@ -52,6 +64,8 @@ static int take_frame(Source *source, GError **reterr) {
                 return take_commit_ack(source);
         case WIRE_RUNNING:
                 return take_running(source);
+        case WIRE_ABANDON:
+                return take_abandon(source, &header);
         default:
                 return -EPROTO;
         }

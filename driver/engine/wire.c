@@ -72,6 +72,7 @@ static const struct {
         [WIRE_KEEPALIVE] = { "KEEPALIVE", 0, 0, 0, 0, 0 },
         [WIRE_ABORT] = { "ABORT", 0, 0, 0, WIRE_TEXT_MAX, 0 },
         [WIRE_BYE] = { "BYE", 0, 0, 0, 0, 0 },
+        [WIRE_ABANDON] = { "ABANDON", 0, 0, 0, WIRE_TEXT_MAX, 0 },
 };
 _Static_assert(G_N_ELEMENTS(frame_types) == WIRE_TYPE_MAX_, "each frame type has its limits");
 

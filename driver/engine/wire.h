@@ -54,6 +54,7 @@ typedef enum WireType {
         WIRE_KEEPALIVE = 12, /* both */
         WIRE_ABORT = 13,     /* source: the job was cancelled; payload a sentence */
         WIRE_BYE = 14,       /* source, after RUNNING: nothing more will come */
+        WIRE_ABANDON = 15,   /* destination, after COMMIT: its guest is gone and will never run there; payload a sentence */
         WIRE_TYPE_MAX_,
 } WireType;
 

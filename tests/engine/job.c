@@ -131,6 +131,7 @@ void job_open(Job *job, const JobArgs *args) {
                 .port_min = 45000,
                 .port_max = 45999,
                 .device_state_fd = job->device_out,
+                .commit_fd = -EBADF,
                 .device_state_max_bytes = args->device_max_bytes,
                 .idle_timeout_usec = args->idle_timeout_usec,
         };
