@@ -245,7 +245,7 @@ static int take_commit(Dest *dest) {
                 return -ECANCELED;
         /* It belongs here now, also when the answer does not get through, or when nobody is there to hear of it. */
         if (dest->commit_fd >= 0 && (fd_write_all(dest->commit_fd, "C", 1) < 0 || fsync(dest->commit_fd) < 0))
-                log_warning("%s", _("the commit of a migration cannot be recorded: a restart of the daemon just now would lose it"));
+                log_debug("the commit cannot be recorded, ignoring: a restart of the daemon just now would lose it");
         (void) frame_send(dest->channel, WIRE_COMMIT_ACK, 0, NULL, 0);
         ctl_event(dest->ctl, "committed", NULL, false);
         return 0;
