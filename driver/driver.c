@@ -111,11 +111,15 @@ static void driver_recover(Driver *driver) {
 }
 
 int driver_new(sd_event *event, const DriverConfig *config, Driver **ret_driver, GError **reterr) {
-        Driver *driver = g_new0(Driver, 1);
+        Driver *driver = NULL;
         unsigned char random[UUID_BYTES];
         char text[UUID_TEXT_SIZE];
         int r;
 
+        /* Typed parameters are libvirt's, and its error slots must exist before the first one. */
+        if (virInitialize() < 0)
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("libvirt's client library cannot be initialised"));
+        driver = g_new0(Driver, 1);
         uuid_generate(random);
         driver->event = sd_event_ref(event);
         driver->strings = g_ptr_array_new_with_free_func(g_free);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "driver/migration/params.h"
 
+#include <assert.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -99,5 +100,6 @@ int main(void) {
                 cmocka_unit_test(test_parameters), cmocka_unit_test(test_refused),
         };
 
+        assert(virInitialize() == 0);
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
