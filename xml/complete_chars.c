@@ -33,12 +33,13 @@ void console_follow_serial(DomainDef *def) {
         console->info.alias = g_strdup(serial->info.alias);
 }
 
-static CharDef *insert_first(GPtrArray *array, const BindSpec *spec) {
-        CharDef *chr = bind_append(array, spec);
+static void add_serial_console(DomainDef *def) {
+        CharDef *console = bind_append(def->consoles, &console_spec);
 
-        memmove(array->pdata + 1, array->pdata, (array->len - 1) * sizeof(void *));
-        array->pdata[0] = chr;
-        return chr;
+        console->target = CHAR_TARGET_SERIAL;
+        console->port = 0;
+        memmove(def->consoles->pdata + 1, def->consoles->pdata, (def->consoles->len - 1) * sizeof(void *));
+        def->consoles->pdata[0] = console;
 }
 
 /* The first console and the first serial port are one thing, whichever of them was said. */
@@ -60,32 +61,30 @@ static int complete_consoles(DomainDef *def, GError **reterr) {
                 copy_source(first, serial);
                 serial->info.alias = g_strdup(first->info.alias);
         } else if (def->serials->len > 0 && !(first && device_console_is_serial(first)))
-                insert_first(def->consoles, &console_spec)->target = CHAR_TARGET_SERIAL;
+                add_serial_console(def);
         console_follow_serial(def);
         return 0;
 }
 
-/* Numbers those that have none, upwards from the largest of the same target. */
-static void number_ports(const GPtrArray *array, CharTarget target) {
+/* Numbers those that have none, upwards from the largest. */
+static void number_ports(const GPtrArray *array) {
         int next = 0;
 
-        for (unsigned i = 0; i < array->len; i++) {
-                const CharDef *chr = g_ptr_array_index(array, i);
-
-                if (chr->target == target && chr->port >= next)
-                        next = chr->port + 1;
-        }
+        for (unsigned i = 0; i < array->len; i++)
+                next = MAX(next, ((const CharDef *) g_ptr_array_index(array, i))->port + 1);
         for (unsigned i = 0; i < array->len; i++) {
                 CharDef *chr = g_ptr_array_index(array, i);
 
-                if (chr->target == target && chr->port == -1)
+                if (chr->port == -1)
                         chr->port = next++;
         }
 }
 
 int complete_chars(DomainDef *def, GError **reterr) {
-        int r = complete_consoles(def, reterr);
+        int r;
 
+        number_ports(def->consoles); /* as they were given */
+        r = complete_consoles(def, reterr);
         if (r < 0)
                 return r;
         for (unsigned i = 0; i < def->serials->len; i++) {
@@ -95,8 +94,7 @@ int complete_chars(DomainDef *def, GError **reterr) {
                 if (!serial->target_model)
                         serial->target_model = g_strdup("isa-serial");
         }
-        number_ports(def->serials, CHAR_TARGET_ISA_SERIAL);
-        number_ports(def->consoles, CHAR_TARGET_SERIAL);
-        number_ports(def->consoles, CHAR_TARGET_VIRTIO);
+        number_ports(def->serials);
+        number_ports(def->consoles);
         return 0;
 }

@@ -77,12 +77,18 @@ static void collect_error(void *userdata, const xmlError *error) {
 }
 
 int node_document_validate(xmlDoc *doc, const char *file, GError **reterr) {
-        g_autoptr(xmlRelaxNGParserCtxt) parser = xmlRelaxNGNewParserCtxt(file);
+        g_autofree char *text = NULL;
+        size_t length = 0;
+        g_autoptr(GError) read_error = NULL;
+        g_autoptr(xmlRelaxNGParserCtxt) parser = NULL;
         g_autoptr(xmlRelaxNG) schema = NULL;
         g_autoptr(xmlRelaxNGValidCtxt) validator = NULL;
         SchemaErrors errors = {};
         int r;
 
+        if (!g_file_get_contents(file, &text, &length, &read_error))
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("cannot read the schema: %s"), read_error->message);
+        parser = xmlRelaxNGNewMemParserCtxt(text, (int) length);
         if (parser) {
                 xmlRelaxNGSetParserStructuredErrors(parser, (xmlStructuredErrorFunc) collect_error, &errors);
                 schema = xmlRelaxNGParse(parser);
@@ -90,7 +96,7 @@ int node_document_validate(xmlDoc *doc, const char *file, GError **reterr) {
         if (schema)
                 validator = xmlRelaxNGNewValidCtxt(schema);
         if (!validator) {
-                r = error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("cannot read the schema '%s': %s"), file, errors.first ?: "?");
+                r = error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("cannot use the schema '%s': %s"), file, errors.first ?: "?");
                 goto finish;
         }
         xmlRelaxNGSetValidStructuredErrors(validator, (xmlStructuredErrorFunc) collect_error, &errors);

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <libxml/parser.h>
+#include <libxml/relaxng.h>
+#include <string.h>
+
+#include "tests/xml/sample.h"
+#include "xml/spec.h"
+
+#define SCHEMA_DIR FERRY_SOURCE_DIR "/xml/schema"
+
+static const char comment[] =
+        "SPDX-License-Identifier: LGPL-2.1-or-later\n"
+        "\n"
+        "What Ferry accepts as domain XML. Written by tests/xml/test-schema.c from the tables in xml/spec_*.c: change those, then run the test\n"
+        "with FERRY_REGENERATE=1. Order does not matter anywhere.\n";
+
+static void test_current(void **state) {
+        g_autofree char *text = bind_schema(&domain_spec, comment);
+
+        sample_golden(SCHEMA_DIR "/domain.rng", text);
+}
+
+static int parse_validated(const char *xml, GError **reterr) {
+        g_autoptr(DomainDef) def = NULL;
+
+        return domain_def_parse(xml, strlen(xml), DOMAIN_PARSE_VALIDATE | DOMAIN_PARSE_STATUS, SCHEMA_DIR, &def, reterr);
+}
+
+/* Everything that the parser takes from the data files fits the schema. */
+static void test_accepts(void **state) {
+        static const char *const sources[][2] = {
+                { "complete", ".xml" }, { "complete", ".out" }, { "live", ".xml" }, { "live", ".status" }, { "live", ".inactive" },
+        };
+
+        for (unsigned i = 0; i < G_N_ELEMENTS(sources); i++) {
+                g_autoptr(GPtrArray) files = sample_files(sources[i][0], sources[i][1]);
+
+                for (unsigned j = 0; j < files->len; j++) {
+                        g_autofree char *xml = sample_read(g_ptr_array_index(files, j));
+                        g_autoptr(GError) error = NULL;
+
+                        if (parse_validated(xml, &error) < 0)
+                                fail_msg("%s: %s", (const char *) g_ptr_array_index(files, j), error->message);
+                }
+        }
+}
+
+/* Whatever name is spoilt in a definition that has everything, neither the schema nor the parser takes it. */
+static void test_refuses_spoilt(void **state) {
+        g_autofree char *file = g_build_filename(FERRY_SOURCE_DIR, "tests/xml/data/complete/everything.out", NULL);
+        g_autofree char *xml = sample_read(file);
+        const char *metadata = strstr(xml, "<metadata>"), *metadata_end = strstr(xml, "</metadata>");
+        size_t length = strlen(xml);
+        unsigned n = 0;
+
+        xml[length - 1] = '\0';
+        for (const char *at = xml; (at = strstr(at, "='")); at++) {
+                g_autofree char *spoilt = NULL;
+                g_autoptr(GError) by_schema = NULL, by_parser = NULL;
+                g_autoptr(DomainDef) def = NULL;
+
+                if ((at > metadata && at < metadata_end) || at < strchr(xml, '\n'))
+                        continue;
+                spoilt = g_strdup_printf("%.*sX%s", (int) (at - xml), xml, at);
+                assert_true(parse_validated(spoilt, &by_schema) < 0);
+                if (!error_is(by_schema, VIR_ERR_XML_INVALID_SCHEMA))
+                        fail_msg("%s", by_schema->message);
+                if (domain_def_parse(spoilt, strlen(spoilt), 0, NULL, &def, &by_parser) == 0)
+                        fail_msg("the parser takes:\n%s", spoilt);
+                assert_true(error_is(by_parser, VIR_ERR_CONFIG_UNSUPPORTED) || error_is(by_parser, VIR_ERR_XML_ERROR));
+                n++;
+        }
+        assert_true(n > 300);
+}
+
+static void test_missing_schema(void **state) {
+        g_autofree char *xml = sample_xml("", "");
+        g_autoptr(DomainDef) def = NULL;
+        g_autoptr(GError) error = NULL;
+
+        assert_true(domain_def_parse(xml, strlen(xml), DOMAIN_PARSE_VALIDATE, "/nonexistent", &def, &error) < 0);
+        assert_int_equal(error_code(error), VIR_ERR_INTERNAL_ERROR);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_current),
+                cmocka_unit_test(test_accepts),
+                cmocka_unit_test(test_refuses_spoilt),
+                cmocka_unit_test(test_missing_schema),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
