@@ -9,7 +9,7 @@
 #define SCHEMA_DIR FERRY_SOURCE_DIR "/xml/schema"
 
 static const char comment[] =
-        "SPDX-License-Identifier: LGPL-2.1-or-later\n"
+        "SPDX-License" "-Identifier: LGPL-2.1-or-later\n"
         "\n"
         "What Ferry accepts as domain XML. Written by tests/xml/test-schema.c from the tables in xml/spec_*.c: change those, then run the test\n"
         "with FERRY_REGENERATE=1. Order does not matter anywhere.\n";
