@@ -261,6 +261,8 @@ static int take_frame(Dest *dest, GError **reterr) {
         switch (header.type) {
         case WIRE_PAGES:
                 return state == DEST_RECEIVING ? take_pages(dest, &header, reterr) : -EPROTO;
+        case WIRE_MARK:
+                return state == DEST_RECEIVING ? frame_send(dest->channel, WIRE_MARK_ACK, header.count, NULL, 0) : -EPROTO;
         case WIRE_DEVICE:
                 return state == DEST_RECEIVING ? take_device(dest, &header, reterr) : -EPROTO;
         case WIRE_END:

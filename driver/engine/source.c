@@ -333,9 +333,41 @@ static int pause_sender(Source *source, uint64_t usec) {
         }
 }
 
+/*
+ * Waits until the destination has the round in memory. What sits in socket buffers (up to 10 MB here) would otherwise have to be received
+ * while the guest is stopped, and would count as sent when the bandwidth is measured.
+ */
+static int drain(Source *source, uint32_t round) {
+        uint64_t start = clock_monotonic_usec(), until = start + (source->args.idle_timeout_usec ?: TIMEOUT_DEFAULT_USEC), now = start;
+        int r = frame_send(source->channel, WIRE_MARK, round, NULL, 0);
+        if (r < 0)
+                return r;
+        for (;;) {
+                pthread_mutex_lock(&source->lock);
+                bool over = source->mark_acked == round || source->stop_requested || source->cancelled || source->state == SOURCE_FAILED;
+                if (!over)
+                        wait_locked(source, KEEPALIVE_USEC);
+                pthread_mutex_unlock(&source->lock);
+                now = clock_monotonic_usec();
+                if (over)
+                        break;
+                /* The socket's queue moves as long as the destination receives at all. */
+                if (now >= until && channel_queued_bytes(source->channel) > 0)
+                        return -ETIMEDOUT;
+                r = frame_send_keepalive(source->channel);
+                if (r < 0)
+                        return r;
+        }
+        rate_sent(&source->rate, 0, now - start);
+        return 0;
+}
+
 /* An exact sync; only now the counter moves, only then the event goes out. */
 static int end_round(Source *source, GError **reterr) {
         EngineStats stats = copy_stats(source);
+        int drained = drain(source, (uint32_t) stats.round);
+        if (drained < 0)
+                return channel_error(source->channel, drained, source_doing(SOURCE_PRECOPY), reterr);
         uint64_t before = clock_monotonic_usec(), window = MAX(before - source->last_sync_usec, 1);
         int r = source_pending(source, true, false, &stats, reterr);
         if (r < 0)

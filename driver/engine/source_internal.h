@@ -78,6 +78,7 @@ struct Source {
         SourceState state;
         bool cancelled, stop_requested, return_ended, sender_ended, new_bandwidth;
         uint64_t bandwidth_bytes_per_sec;
+        uint32_t mark_acked; /* the last round that the destination has in memory as a whole */
         CtlCall *start_call, *stop_call, *commit_call, *cancel_call;
         GPtrArray *exact_calls; /* CtlCall: exact queries that the sender answers */
         EngineStats stats;

@@ -55,6 +55,12 @@ static int take_frame(Source *source, GError **reterr) {
         switch (header.type) {
         case WIRE_ERROR:
                 return frame_take_error(source->channel, &header, source_doing(source_get_state(source)), reterr);
+        case WIRE_MARK_ACK:
+                pthread_mutex_lock(&source->lock);
+                source->mark_acked = header.count;
+                pthread_cond_broadcast(&source->changed);
+                pthread_mutex_unlock(&source->lock);
+                return 0;
         case WIRE_READY:
                 if (!source_set_state(source, SOURCE_READY))
                         return -EPROTO;

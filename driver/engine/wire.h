@@ -55,6 +55,8 @@ typedef enum WireType {
         WIRE_ABORT = 13,     /* source: the job was cancelled; payload a sentence */
         WIRE_BYE = 14,       /* source, after RUNNING: nothing more will come */
         WIRE_ABANDON = 15,   /* destination, after COMMIT: its guest is gone and will never run there; payload a sentence */
+        WIRE_MARK = 16,      /* source: all of a round has been sent; count is the round's number */
+        WIRE_MARK_ACK = 17,  /* destination: all that came before the mark is in memory; count as in the mark */
         WIRE_TYPE_MAX_,
 } WireType;
 
