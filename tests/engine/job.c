@@ -217,6 +217,13 @@ bool job_wait_count(Job *job, const unsigned *count, unsigned at_least) {
         return *count >= at_least;
 }
 
+void job_wait_failed(Job *job, JobSide *side) {
+        uint64_t until = clock_monotonic_usec() + WAIT_USEC;
+        while (!side->failed && clock_monotonic_usec() < until)
+                (void) fiber_cond_wait(&job->changed, USEC_PER_SEC);
+        assert_true(side->failed);
+}
+
 static void show_failures(Job *job) {
         if (job->source.error)
                 print_error("source: %s\n", job->source.error->message);

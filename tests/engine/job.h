@@ -60,12 +60,14 @@ int job_start(Job *job, GError **reterr);
 /* Waits until *flag, or until a side has failed, or for 20 s. Returns *flag. */
 bool job_wait(Job *job, const bool *flag);
 bool job_wait_count(Job *job, const unsigned *count, unsigned at_least);
+/* Waits until this side has said that it failed; it must. */
+void job_wait_failed(Job *job, JobSide *side);
 /* stop the guest .. RUNNING; asserts that all goes well. */
 void job_switch_over(Job *job);
 /* Both sides hold the same, and the destination's file has no more than the source's by 2 %. */
 void job_verify(Job *job);
 /* The guest still writes freely: no write protection blocks it. */
 void job_assert_guest_free(Job *job);
+/* What job_start() passes on. */
 void job_fill_args(Job *job, EngineSourceArgs *ret_args);
-/* Connects the source's uffds etc. */
 uint64_t job_allocated(int fd);

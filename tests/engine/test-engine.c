@@ -70,11 +70,19 @@ FIBER_TEST(test_write_load_with_discards) {
         write_load(true, true);
 }
 
+/* The way of kernels before 6.7, forced. */
+FIBER_TEST(test_write_load_synchronous) {
+        setenv("FERRY_DISABLE_KERNEL", "uffd-wp-async,pagemap-scan", 1);
+        write_load(false, true);
+        unsetenv("FERRY_DISABLE_KERNEL");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_idle),
                 cmocka_unit_test(test_write_load),
                 cmocka_unit_test(test_write_load_with_discards),
+                cmocka_unit_test(test_write_load_synchronous),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
