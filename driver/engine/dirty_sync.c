@@ -165,7 +165,6 @@ static int sync_start(Dirty *dirty, GError **reterr) {
 static void sync_stop(Dirty *dirty) {
         SyncState *state = dirty->state;
         for (unsigned i = 0; i < dirty->n_blocks; i++) {
-                /* Also wakes writers that still wait. */
                 struct uffdio_range range = { dirty->blocks[i].address, dirty->blocks[i].ram->size_bytes };
                 if (ioctl(dirty->uffd, UFFDIO_UNREGISTER, &range) < 0)
                         log_debug("cannot unregister RAM block '%s': %m", dirty->blocks[i].ram->id);
@@ -173,6 +172,11 @@ static void sync_stop(Dirty *dirty) {
         if (state->worker.started) {
                 (void) eventfd_write(state->stop_fd, 1);
                 worker_join(&state->worker);
+        }
+        /* Unregistering wakes nobody who waits for a write fault (tests/kernel/wp-unregister.c). */
+        for (unsigned i = 0; i < dirty->n_blocks; i++) {
+                struct uffdio_range range = { dirty->blocks[i].address, dirty->blocks[i].ram->size_bytes };
+                (void) ioctl(dirty->uffd, UFFDIO_WAKE, &range);
         }
 }
 

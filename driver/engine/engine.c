@@ -351,6 +351,9 @@ int engine_source_unprotect(const EngineRamBlock *blocks, unsigned n_blocks, pid
                         /* EINVAL: never used, or the range belongs to the other one. */
                         if (uffds[j] >= 0 && ioctl(uffds[j], UFFDIO_UNREGISTER, &range) < 0 && errno != EINVAL)
                                 return error_set_errno(reterr, errno, _("cannot take the write protection off RAM block '%s'"), blocks[i].id);
+                        /* Unregistering alone wakes nobody who waits for a write fault. */
+                        if (uffds[j] >= 0)
+                                (void) ioctl(uffds[j], UFFDIO_WAKE, &range);
                 }
         }
         return 0;
