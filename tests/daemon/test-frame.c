@@ -185,7 +185,8 @@ static void test_too_large(void **state) {
         remote_connect_list_defined_domains_ret ret = { .names = { .names_len = 9, .names_val = names } };
         assert_null(frame_new(&(FrameHeader) { 0 }, XDR_OF(remote_connect_list_defined_domains_ret), &ret));
         /* And what the protocol forbids is not encoded. */
-        remote_domain_lookup_by_name_args args = { 0 };
+        g_autofree char *too_long = g_strnfill(REMOTE_STRING_MAX + 1, 'x');
+        remote_domain_lookup_by_name_args args = { .name = too_long };
         assert_null(frame_new(&(FrameHeader) { 0 }, XDR_OF(remote_domain_lookup_by_name_args), &args));
 }
 
