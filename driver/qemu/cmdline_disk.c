@@ -15,6 +15,7 @@
 #include "driver/base/error.h"
 #include "driver/base/i18n.h"
 #include "driver/qemu/cmdline_internal.h"
+#include "driver/qemu/image.h"
 
 char *qemu_cmdline_storage_node(unsigned index) {
         return g_strdup_printf("libvirt-%u-storage", index);
@@ -109,10 +110,8 @@ static bool disk_image(const DiskDef *disk, unsigned i, Image *ret) {
                 };
                 return true;
         }
-        if (i - 1 >= disk->backing->len)
-                return false;
-        const DiskBackingDef *backing = disk->backing->pdata[i - 1];
-        if (backing->type == DISK_TYPE_UNSET || !backing->source)
+        const DiskBackingDef *backing = image_below(disk, i);
+        if (!backing)
                 return false;
         *ret = (Image){
                 .type = backing->type,

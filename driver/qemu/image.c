@@ -141,27 +141,56 @@ static int image_open(const char *path, struct stat *ret_st, GError **reterr) {
         return fd;
 }
 
-static void chain_append(DiskDef *disk, DiskType type, DiskFormat format, char *source) {
+/* Adds an image below the last one; returns where the next one goes. */
+static GPtrArray *chain_append(GPtrArray *below, DiskType type, DiskFormat format, const char *source) {
         DiskBackingDef *entry = g_new0(DiskBackingDef, 1);
 
         entry->type = type;
         entry->format = format;
-        entry->source = source;
-        g_ptr_array_add(disk->backing, entry);
+        entry->source = g_strdup(source);
+        entry->below = g_ptr_array_new();
+        g_ptr_array_add(below, entry);
+        return entry->below;
+}
+
+static void chain_clear(GPtrArray *chain) {
+        for (unsigned i = 0; i < chain->len; i++) {
+                DiskBackingDef *entry = chain->pdata[i];
+                chain_clear(entry->below);
+                g_ptr_array_unref(entry->below);
+                g_free(entry->source);
+                g_free(entry);
+        }
+        g_ptr_array_set_size(chain, 0);
+}
+
+const DiskBackingDef *image_below(const DiskDef *disk, unsigned depth) {
+        const GPtrArray *chain = disk->backing;
+        const DiskBackingDef *entry = NULL;
+
+        for (unsigned i = 0; i < depth; i++) {
+                entry = chain->len > 0 ? chain->pdata[0] : NULL;
+                if (!entry || entry->type == DISK_TYPE_UNSET || !entry->source)
+                        return NULL;
+                chain = entry->below;
+        }
+        return entry;
 }
 
 int image_load_chain(DiskDef *disk, GError **reterr) {
         g_autofree unsigned char *bytes = g_malloc(IMAGE_HEADER_BYTES);
         g_autofree char *path = g_strdup(disk->source);
         DiskFormat format = disk->format;
+        GPtrArray *last = disk->backing;
+        unsigned depth = 0;
 
-        g_ptr_array_set_size(disk->backing, 0);
+        chain_clear(disk->backing);
         while (path && format == DISK_FORMAT_QCOW2) {
                 _cleanup_fd_ int fd = -EBADF;
                 g_auto(ImageBacking) backing = {};
                 struct stat st;
 
-                if (disk->backing->len >= IMAGE_CHAIN_MAX)
+                if (depth++ >= IMAGE_CHAIN_MAX)
                         return error_set(
                                 reterr, VIR_ERR_CONFIG_UNSUPPORTED,
                                 _("The image '%s' has more than %d images below it, or one of them is below itself"),
@@ -189,12 +218,12 @@ int image_load_chain(DiskDef *disk, GError **reterr) {
                 _cleanup_fd_ int below_fd = image_open(below, &st, reterr);
                 if (below_fd < 0)
                         return below_fd;
-                chain_append(disk, S_ISBLK(st.st_mode) ? DISK_TYPE_BLOCK : DISK_TYPE_FILE, backing.format,
-                             g_strdup(below));
+                last = chain_append(last, S_ISBLK(st.st_mode) ? DISK_TYPE_BLOCK : DISK_TYPE_FILE, backing.format,
+                                    below);
                 g_free(path);
                 path = g_steal_pointer(&below);
                 format = backing.format;
         }
-        chain_append(disk, DISK_TYPE_UNSET, DISK_FORMAT_UNSET, NULL);
+        (void) chain_append(last, DISK_TYPE_UNSET, DISK_FORMAT_UNSET, NULL);
         return 0;
 }

@@ -28,6 +28,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ImageBacking, image_backing_clear)
 int image_parse_qcow2(const unsigned char *bytes, size_t length, const char *path, ImageBacking *ret_backing,
                       GError **reterr);
 
-/* Fills disk->backing with the images below disk->source (DiskBackingDef, top down, closed by one of type UNSET).
- * Backing files must be local files or block devices; the error names the image that is missing or not allowed. */
+/* Fills disk->backing with the images below disk->source, closed by one of type UNSET. Backing files must be local
+ * files or block devices; the error names the image that is missing or not allowed. */
 int image_load_chain(DiskDef *disk, GError **reterr);
+/* The image depth steps below the top (from 1); NULL below the last. */
+const DiskBackingDef *image_below(const DiskDef *disk, unsigned depth);

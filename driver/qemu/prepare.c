@@ -153,10 +153,8 @@ static int prepare_disks(DomainDef *def, GError **reterr) {
                         return r;
                 }
                 disk->source_index = next++;
-                for (unsigned j = 0; j < disk->backing->len; j++) {
-                        DiskBackingDef *backing = disk->backing->pdata[j];
-                        backing->index = backing->type == DISK_TYPE_UNSET ? 0 : next++;
-                }
+                for (unsigned depth = 1; image_below(disk, depth); depth++)
+                        ((DiskBackingDef *) image_below(disk, depth))->index = next++;
         }
         return 0;
 }

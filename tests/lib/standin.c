@@ -103,12 +103,12 @@ static void obey(Child *child, const Command *command) {
 }
 
 static _Noreturn void child_main(const StandinArgs *args, int control) {
-        Child child = { .args = *args, .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+        Child child = {.args = *args, .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         child.ram = mmap(NULL, args->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, args->ram_fd, 0);
         if (child.ram == MAP_FAILED)
                 _exit(1);
-        int uffds[2] = { -1, -1 };
+        int uffds[2] = {-1, -1};
         char hello = 'h';
         if (!args->no_uffd)
                 for (int i = 0; i < 2; i++) {
@@ -137,7 +137,7 @@ int standin_start(Standin *standin, const StandinArgs *args) {
         int pair[2];
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
                 return -errno;
-        *standin = (Standin) { .control = pair[0], .uffd_async = -1, .uffd_sync = -1 };
+        *standin = (Standin){.control = pair[0], .uffd_async = -1, .uffd_sync = -1};
         standin->pid = fork();
         if (standin->pid < 0)
                 return -errno;
@@ -161,24 +161,24 @@ int standin_start(Standin *standin, const StandinArgs *args) {
 }
 
 static bool tell(Standin *standin, Command command, int timeout_msec) {
-        struct pollfd pollfd = { .fd = standin->control, .events = POLLIN };
+        struct pollfd pollfd = {.fd = standin->control, .events = POLLIN};
         char answer;
         return fd_write_all(standin->control, &command, sizeof(command)) >= 0 && poll(&pollfd, 1, timeout_msec) == 1 &&
                read(standin->control, &answer, 1) == 1;
 }
 
 void standin_run(Standin *standin) {
-        if (!tell(standin, (Command) { .what = 'r' }, 10000))
+        if (!tell(standin, (Command){.what = 'r'}, 10000))
                 abort();
 }
 
 void standin_stop(Standin *standin) {
-        if (!tell(standin, (Command) { .what = 's' }, 10000))
+        if (!tell(standin, (Command){.what = 's'}, 10000))
                 abort();
 }
 
 bool standin_poke(Standin *standin, uint64_t offset_bytes, unsigned char value) {
-        return tell(standin, (Command) { .what = 'p', .value = value, .offset = offset_bytes }, 1000);
+        return tell(standin, (Command){.what = 'p', .value = value, .offset = offset_bytes}, 1000);
 }
 
 void standin_end(Standin *standin) {

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * A stand-in for a guest's QEMU: a child process that maps a RAM file, opens the two userfaultfds as the shim does, and whose threads write to the
- * memory until it is told to stop.
+ * A stand-in for a guest's QEMU: a child process that maps a RAM file, opens the two userfaultfds as the shim does, and
+ * whose threads write to the memory until it is told to stop.
  */
 
 #include <stdbool.h>
@@ -31,7 +31,8 @@ int standin_start(Standin *standin, const StandinArgs *args);
 /* Starts or stops the writers; when it returns the change is complete. */
 void standin_run(Standin *standin);
 void standin_stop(Standin *standin);
-/* Writes one page now, from the main thread of the child; false if that took longer than a second (a writer that nobody wakes). */
+/* Writes one page now, from the main thread of the child; false if that took longer than a second (a writer that nobody
+ * wakes). */
 bool standin_poke(Standin *standin, uint64_t offset_bytes, unsigned char value);
 /* Ends the child. */
 void standin_end(Standin *standin);
