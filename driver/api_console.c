@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
@@ -14,6 +13,7 @@
 #include "driver/base/error.h"
 #include "driver/base/i18n.h"
 #include "driver/base/io.h"
+#include "driver/console.h"
 #include "driver/driver.h"
 #include "driver/driver_internal.h"
 
@@ -63,22 +63,32 @@ static int open_unix(const char *path, GError **reterr) {
         return FD_STEAL(fd);
 }
 
-/* One user at a time: FORCE ends the other's descriptor. */
+static void on_ended(Console *console, void *userdata) {
+        Domain *domain = userdata;
+
+        domain->console = console_free(domain->console);
+        domain_unref(domain);
+}
+
+static void console_end(Domain *domain) {
+        if (domain->console)
+                on_ended(domain->console, domain);
+}
+
+/* One user at a time. */
 static int claim(Domain *domain, unsigned flags, GError **reterr) {
-        if (domain->console_fd < 0)
-                return 0;
-        if (!(flags & VIR_DOMAIN_CONSOLE_FORCE))
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("active console session exists for domain '%s': say --force to take it over"), domain->name);
-        shutdown(domain->console_fd, SHUT_RDWR);
-        domain->console_fd = fd_close(domain->console_fd);
+        if (domain->console && !(flags & VIR_DOMAIN_CONSOLE_FORCE))
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                 _("active console session exists for domain '%s': say --force to take it over"), domain->name);
+        console_end(domain);
         return 0;
 }
 
-int driver_domain_open_console(DriverClient *client, const unsigned char *uuid, const char *device, unsigned flags, int *ret_fd, GError **reterr) {
+int driver_domain_open_console(DriverClient *client, const unsigned char *uuid, const char *device, unsigned flags, int *ret_fd,
+                               GError **reterr) {
         g_autoptr(Domain) domain = NULL;
-        _cleanup_fd_ int fd = -EBADF;
         CharDef *chardev;
-        int r;
+        int fd, r;
 
         r = driver_check_write(client, "console", reterr);
         if (r >= 0)
@@ -88,8 +98,10 @@ int driver_domain_open_console(DriverClient *client, const unsigned char *uuid, 
         if (r < 0)
                 return r;
         chardev = find_console(domain->live, device);
+        if (!chardev && device)
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("cannot find console device '%s'"), device);
         if (!chardev)
-                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, device ? _("cannot find console device '%s'") : _("cannot find default console device%s"), device ? device : "");
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("cannot find default console device"));
         if (!chardev->source_path || (chardev->type != CHAR_TYPE_PTY && chardev->type != CHAR_TYPE_UNIX))
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("console of domain '%s' is not a pty or a unix socket"), domain->name);
         r = claim(domain, flags, reterr);
@@ -98,18 +110,23 @@ int driver_domain_open_console(DriverClient *client, const unsigned char *uuid, 
         fd = chardev->type == CHAR_TYPE_PTY ? open_pty(chardev->source_path, reterr) : open_unix(chardev->source_path, reterr);
         if (fd < 0)
                 return fd;
-        domain->console_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-        *ret_fd = FD_STEAL(fd);
-        return 0;
+        r = console_new(client->driver->event, fd, on_ended, domain, &domain->console, ret_fd, reterr);
+        if (r >= 0)
+                domain_ref(domain); /* until on_ended() */
+        return r;
 }
 
 void driver_domain_close_console(DriverClient *client, const unsigned char *uuid, int fd) {
         g_autoptr(Domain) domain = NULL;
-        struct stat ours, theirs;
 
-        if (driver_find(client, uuid, &domain, NULL) < 0 || domain->console_fd < 0)
-                return;
         /* Another may have taken it over since. */
-        if (fstat(domain->console_fd, &ours) >= 0 && fstat(fd, &theirs) >= 0 && ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev)
-                domain->console_fd = fd_close(domain->console_fd);
+        if (driver_find(client, uuid, &domain, NULL) >= 0 && domain->console && console_is_client(domain->console, fd))
+                console_end(domain);
+}
+
+void driver_console_release(Driver *driver) {
+        g_autoptr(GPtrArray) all = domain_list_all(driver->list);
+
+        for (guint i = 0; i < all->len; i++)
+                console_end(g_ptr_array_index(all, i));
 }

@@ -306,7 +306,7 @@ int driver_domain_resume(DriverClient *client, const unsigned char *uuid, GError
                                                     : _("domain '%s' is being handed over to another host"),
                                             domain->name));
         if (domain->state == VIR_DOMAIN_RUNNING)
-                return modify_end(domain, 0);
+                return modify_end(domain, error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain is already running")));
         if (domain->state != VIR_DOMAIN_PAUSED)
                 return modify_end(domain, error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is shutting down or has crashed"), domain->name));
         return modify_end(domain, guest_run(&client->driver->guests, domain, VIR_DOMAIN_RUNNING_UNPAUSED, VIR_DOMAIN_EVENT_RESUMED_UNPAUSED, reterr));

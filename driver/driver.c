@@ -160,6 +160,7 @@ static void driver_release_guests(Driver *driver) {
 Driver *driver_free(Driver *driver) {
         if (!driver)
                 return NULL;
+        driver_console_release(driver);
         driver_release_guests(driver);
         domain_list_free(driver->list);
         event_bus_free(driver->bus);

@@ -30,6 +30,9 @@ struct DriverClient {
         bool gone;
 };
 
+/* api_console.c: ends every use of a console. */
+void driver_console_release(Driver *driver);
+
 /* VIR_ERR_OPERATION_DENIED for a read-only client. what names the call ("start"). */
 int driver_check_write(const DriverClient *client, const char *what, GError **reterr);
 /* VIR_ERR_INVALID_ARG for flags that are not among the allowed ones. */

@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <string.h>
 
-#include "driver/base/io.h"
 #include "driver/base/log.h"
 
 Domain *domain_ref(Domain *domain) {
@@ -17,9 +16,9 @@ Domain *domain_unref(Domain *domain) {
                 return NULL;
         assert(!domain->qemu);
         assert(!domain->migration);
+        assert(!domain->console);
         domain_def_free(domain->config);
         domain_def_free(domain->live);
-        fd_close(domain->console_fd);
         json_object_put(domain->migration_saved);
         virTypedParamsFree(domain->completed, domain->n_completed);
         g_free(domain->name);

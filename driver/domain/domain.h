@@ -21,6 +21,7 @@
 
 typedef struct Qemu Qemu;           /* driver/qemu/process.h */
 typedef struct Migration Migration; /* driver/migration/migration.h */
+typedef struct Console Console;     /* driver/console.h */
 typedef struct DomainList DomainList;
 
 typedef struct Domain {
@@ -47,7 +48,7 @@ typedef struct Domain {
         bool reboot_pending;          /* driver/guest's: the guest powers off to be reset */
         /* driver/guest's: why it is being ended, VIR_DOMAIN_EVENT_STOPPED_* and VIR_DOMAIN_SHUTOFF_*; -1: nobody wants it to */
         int stop_detail, stop_reason;
-        int console_fd;               /* driver/'s: duplicate of the console in use, or -EBADF */
+        Console *console;             /* driver/'s: the console in use; NULL: nobody has it open */
 
         Migration *migration;         /* driver/migration's: the running job; NULL: none */
         json_object *migration_saved; /* driver/migration's: what a restarted daemon needs to settle the job */

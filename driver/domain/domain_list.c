@@ -86,7 +86,6 @@ int domain_list_add(DomainList *list, const DomainDef *def, Domain **ret_domain,
         memcpy(domain->uuid, def->uuid, VIR_UUID_BUFLEN);
         domain->state = VIR_DOMAIN_SHUTOFF;
         domain->stop_detail = domain->stop_reason = -1;
-        domain->console_fd = -EBADF;
         g_ptr_array_add(list->domains, domain);
         *ret_domain = domain;
         return 0;

@@ -21,7 +21,6 @@
 #include "driver/base/clock.h"
 #include "driver/base/error.h"
 #include "driver/base/i18n.h"
-#include "driver/base/io.h"
 #include "driver/base/log.h"
 #include "driver/guest/guest_internal.h"
 #include "driver/qemu/qmp.h"
@@ -99,7 +98,6 @@ static void guest_forget(GuestManager *manager, Domain *domain) {
         domain->reboot_pending = false;
         domain->changing_run_state = false;
         domain->updated = false;
-        domain->console_fd = fd_close(domain->console_fd);
         store_remove_status(&manager->store, domain->name);
 }
 
