@@ -142,19 +142,6 @@ const QemuCallbacks guest_qemu_callbacks = {
         .exited = on_exited,
 };
 
-int guest_apply_actions(Domain *domain, GError **reterr) {
-        const DomainDef *def = domain->live;
-        const char *reboot = NULL, *shutdown = NULL;
-
-        if (def->on_reboot == LIFECYCLE_ACTION_DESTROY)
-                reboot = "shutdown";
-        if (def->on_poweroff == LIFECYCLE_ACTION_RESTART || def->on_poweroff == LIFECYCLE_ACTION_PRESERVE)
-                shutdown = "pause";
-        if (!reboot && !shutdown)
-                return 0;
-        return qmp_set_action(qemu_monitor(domain->qemu), reboot, shutdown, reterr);
-}
-
 int guest_start(GuestManager *manager, Domain *domain, DomainDef *def, bool incoming, GError **reterr) {
         g_autoptr(QemuCaps) caps = NULL;
         GuestLink *link = NULL;
@@ -182,9 +169,7 @@ int guest_start(GuestManager *manager, Domain *domain, DomainDef *def, bool inco
                 return r;
         }
         domain->started_usec = clock_realtime_usec();
-        r = guest_apply_actions(domain, reterr);
-        if (r >= 0)
-                r = qemu_refresh_def(domain->qemu, domain->live, reterr);
+        r = qemu_refresh_def(domain->qemu, domain->live, reterr);
         if (r < 0) {
                 guest_end(manager, domain, 0, VIR_DOMAIN_SHUTOFF_FAILED, VIR_DOMAIN_EVENT_STOPPED_FAILED, NULL);
                 return r;

@@ -40,34 +40,41 @@ static void on_resume(GuestManager *manager, Domain *domain, json_object *data) 
         guest_save(manager, domain);
 }
 
-/* The guest has powered off and QEMU waits (set-action): start it from the beginning. */
+/* QEMU waits with a guest that has powered off or crashed: start it from the beginning. */
 static void reset_fiber(void *userdata) {
         GuestLink *link = userdata;
         Domain *domain = link->domain;
         g_autoptr(GError) error = NULL;
         Monitor *monitor = domain->qemu ? qemu_monitor(domain->qemu) : NULL;
+        const char *next = domain->qemu && domain->live->on_poweroff == LIFECYCLE_ACTION_RESTART ? "pause" : "poweroff";
 
+        /* "pause" was perhaps set for a single reboot. */
         if (monitor && qmp_system_reset(monitor, &error) >= 0 && domain->qemu &&
-            qmp_set_action(monitor, NULL, "poweroff", &error) >= 0 && domain->qemu && guest_apply_actions(domain, &error) >= 0)
+            qmp_set_action(monitor, NULL, next, &error) >= 0 && domain->qemu)
                 guest_run(link->manager, domain, VIR_DOMAIN_RUNNING_BOOTED, -1, &error);
         if (error)
-                log_debug("domain '%s' cannot be reset after its power-off: %s", domain->name, error->message);
+                log_debug("domain '%s' cannot be reset: %s", domain->name, error->message);
         guest_link_free(link);
+}
+
+static void reset_soon(GuestManager *manager, Domain *domain) {
+        fiber_start(manager->event, "reset", reset_fiber, guest_link_new(manager, domain));
 }
 
 static void on_shutdown(GuestManager *manager, Domain *domain, json_object *data) {
         bool by_guest = json_get_bool(data, "guest", true);
 
+        /* Our own doing: guest_end() tells what has to be told. */
+        if (domain->stop_detail >= 0)
+                return;
         if (domain->reboot_pending || domain->live->on_poweroff == LIFECYCLE_ACTION_RESTART) {
                 domain->reboot_pending = false;
                 domain_emit(domain, manager->bus, &(DriverEvent){ .id = VIR_DOMAIN_EVENT_ID_REBOOT });
-                fiber_start(manager->event, "reset", reset_fiber, guest_link_new(manager, domain));
+                reset_soon(manager, domain);
                 return;
         }
-        if (domain->stop_detail < 0) {
-                domain->stop_detail = VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN;
-                domain->stop_reason = VIR_DOMAIN_SHUTOFF_SHUTDOWN;
-        }
+        domain->stop_detail = VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN;
+        domain->stop_reason = VIR_DOMAIN_SHUTOFF_SHUTDOWN;
         domain_set_state(domain, VIR_DOMAIN_SHUTDOWN, VIR_DOMAIN_SHUTDOWN_UNKNOWN);
         domain_emit_lifecycle(domain, manager->bus, VIR_DOMAIN_EVENT_SHUTDOWN,
                               by_guest ? VIR_DOMAIN_EVENT_SHUTDOWN_GUEST : VIR_DOMAIN_EVENT_SHUTDOWN_HOST);
@@ -172,9 +179,23 @@ static void on_serial_port(GuestManager *manager, Domain *domain, json_object *d
         }
 }
 
+static void end_crashed_fiber(void *userdata) {
+        GuestLink *link = userdata;
+        g_autoptr(GError) error = NULL;
+
+        if (guest_end(link->manager, link->domain, 0, VIR_DOMAIN_SHUTOFF_CRASHED, VIR_DOMAIN_EVENT_STOPPED_CRASHED, &error) < 0)
+                log_debug("domain '%s' has crashed and cannot be ended: %s", link->domain->name, error->message);
+        guest_link_free(link);
+}
+
+/* on_crash: restart, preserve (stays as it is, for a look at it), or destroy. */
 static void on_panicked(GuestManager *manager, Domain *domain, json_object *data) {
         domain_set_state(domain, VIR_DOMAIN_CRASHED, VIR_DOMAIN_CRASHED_PANICKED);
         domain_emit_lifecycle(domain, manager->bus, VIR_DOMAIN_EVENT_CRASHED, VIR_DOMAIN_EVENT_CRASHED_PANICKED);
+        if (domain->live->on_crash == LIFECYCLE_ACTION_RESTART)
+                reset_soon(manager, domain);
+        else if (domain->live->on_crash != LIFECYCLE_ACTION_PRESERVE)
+                fiber_start(manager->event, "crashed", end_crashed_fiber, guest_link_new(manager, domain));
         guest_save(manager, domain);
 }
 

@@ -19,5 +19,3 @@ extern const QemuCallbacks guest_qemu_callbacks;
 
 /* guest_event.c: one QMP event. */
 void guest_on_event(GuestManager *manager, Domain *domain, const char *name, json_object *data, uint64_t timestamp_usec);
-/* guest.c: tells QEMU what the guest's own power-off and reset do, from on_poweroff and on_reboot. Fiber. */
-int guest_apply_actions(Domain *domain, GError **reterr);

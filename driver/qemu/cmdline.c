@@ -322,8 +322,11 @@ static void add_power(Cmdline *cmdline) {
                 const WatchdogDef *first = def->watchdogs->pdata[0];
                 watchdog = first->action == WATCHDOG_ACTION_UNSET ? "reset" : watchdog_action_to_string(first->action);
         }
-        cmdline_add_printf(cmdline, "-action", "reboot=%s,shutdown=pause,panic=pause%s%s",
+        cmdline_add_printf(cmdline, "-action", "reboot=%s,shutdown=%s,panic=pause%s%s",
                            def->on_reboot == LIFECYCLE_ACTION_DESTROY ? "shutdown" : "reset",
+                           /* QEMU ends by itself where it can: that needs no daemon. */
+                           def->on_poweroff == LIFECYCLE_ACTION_RESTART || def->on_poweroff == LIFECYCLE_ACTION_PRESERVE ? "pause"
+                                                                                                                       : "poweroff",
                            watchdog ? ",watchdog=" : "", watchdog ?: "");
         if (def->pm_suspend_to_mem != TRI_UNSET)
                 cmdline_add_printf(cmdline, "-global", "%s.disable_s3=%d", bridge, def->pm_suspend_to_mem == TRI_NO);
