@@ -400,7 +400,12 @@ static int add_start(Cmdline *cmdline, GError **reterr) {
         cmdline_add_value(cmdline, "-display", "none");
         cmdline_add_printf(cmdline, "-chardev", "socket,id=charmonitor,fd=%d,server=on,wait=off",
                            cmdline->args->monitor_fd);
-        cmdline_add_value(cmdline, "-mon", "chardev=charmonitor,id=monitor,mode=control");
+        /* -mon is on its way out (QEMU 11.1). */
+        if (qemu_caps_has_type(cmdline->caps, "monitor-qmp"))
+                cmdline_add_value(cmdline, "-object",
+                                  "{\"qom-type\":\"monitor-qmp\",\"id\":\"monitor\",\"chardev\":\"charmonitor\"}");
+        else
+                cmdline_add_value(cmdline, "-mon", "chardev=charmonitor,id=monitor,mode=control");
         add_clock(cmdline);
         add_power(cmdline);
         add_boot(cmdline);

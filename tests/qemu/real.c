@@ -14,13 +14,16 @@
 #include "driver/base/fiber.h"
 #include "driver/base/spawn.h"
 
-#define EMULATOR "/usr/bin/qemu-system-x86_64"
+/* FERRY_QEMU names another binary to test with. */
+static const char *emulator(void) {
+        return g_getenv("FERRY_QEMU") ?: "/usr/bin/qemu-system-x86_64";
+}
 
 const char *real_missing(void) {
         if (geteuid() != 0)
                 return "needs root: mounts a tmpfs, makes taps";
-        if (access(EMULATOR, X_OK) < 0)
-                return "needs " EMULATOR;
+        if (access(emulator(), X_OK) < 0)
+                return "needs qemu-system-x86_64";
         return NULL;
 }
 
@@ -42,7 +45,7 @@ void real_setup(Real *real) {
         };
         if (qemu_ram_mount(&real->settings, &error) < 0)
                 fail_msg("%s", error->message);
-        if (qemu_caps_probe(fiber_event(), EMULATOR, &real->caps, &error) < 0)
+        if (qemu_caps_probe(fiber_event(), emulator(), &real->caps, &error) < 0)
                 fail_msg("%s", error->message);
 }
 
@@ -79,7 +82,7 @@ static const char *machine_resolve(const char *name, void *userdata) {
 
 DomainDef *real_def(Real *real, const char *xml) {
         DomainDefaults defaults = {
-                .emulator = EMULATOR,
+                .emulator = emulator(),
                 .machine = qemu_caps_default_machine(real->caps)->name,
                 .machine_resolve = machine_resolve,
                 .userdata = real->caps,

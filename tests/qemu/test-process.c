@@ -449,6 +449,51 @@ static void choices(void *userdata) {
         stop(qemu, &seen);
 }
 
+/* ---- the golden definitions, for real ---- */
+
+/* text with the folders of the golden definitions below root; owned by the caller. */
+static char *move_paths(const char *text, const char *root) {
+        static const char *const folders[] = {"'/srv/", "'/var/log/", "'/run/"};
+        char *moved = g_strdup(text);
+
+        for (unsigned i = 0; i < G_N_ELEMENTS(folders); i++) {
+                g_auto(GStrv) parts = g_strsplit(moved, folders[i], -1);
+                g_autofree char *to = g_strdup_printf("'%s/", root);
+                g_free(moved);
+                moved = g_strjoinv(to, parts);
+        }
+        return moved;
+}
+
+/* QEMU takes each of those command lines, and has nothing to say about it. */
+static void goldens(void *userdata) {
+        Real *real = userdata;
+        static const char *const names[] = {"minimal-q35", "minimal-i440fx", "memfd",      "host-model",
+                                            "characters",  "display",        "usb-i440fx", "passthrough"};
+        static const char *const images[] = {"a.img", "a,b.img"};
+
+        for (unsigned i = 0; i < G_N_ELEMENTS(images); i++) {
+                g_autofree char *path = g_build_filename(real->root, images[i], NULL);
+                const char *const make[] = {"/usr/bin/qemu-img", "create", "-q", "-f", "raw", path, "1M", NULL};
+                assert_int_equal(spawn_run(make, 30 * USEC_PER_SEC, NULL, NULL), 0);
+        }
+        for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
+                g_autofree char *path = g_strdup_printf(FERRY_SOURCE_DIR "/tests/qemu/data/%s.xml", names[i]),
+                                *text = NULL;
+                assert_int_equal(file_read(path, 1 * MIB, &text, NULL, NULL), 0);
+                g_autofree char *xml = move_paths(text, real->root);
+                g_autoptr(DomainDef) def = real_def(real, xml);
+                Seen seen = {};
+
+                Qemu *qemu = start(real, def, false, &seen);
+                g_autofree char *tail = qemu_log_tail(qemu);
+                if (*tail)
+                        print_message("%s: %s\n", names[i], tail);
+                assert_null(strstr(tail, "deprecated"));
+                stop(qemu, &seen);
+        }
+}
+
 /* ---- running them ---- */
 
 typedef struct Case {
@@ -480,7 +525,7 @@ int main(void) {
                 CASE(life_q35),  CASE(life_i440fx),  CASE(reattach_file), CASE(reattach_memfd),
                 CASE(dies),      CASE(failures),     CASE(allocation),    CASE(direct_io),
                 CASE(state_q35), CASE(state_i440fx), CASE(state_cells),   CASE(state_host_model),
-                CASE(choices),
+                CASE(choices),   CASE(goldens),
         };
         const char *missing = real_missing();
 
