@@ -103,7 +103,7 @@ static void copy_into(const BindSpec *spec, const void *object, void *copy) {
                 case BIND_LIST: {
                         GPtrArray *source = *(GPtrArray *const *) from;
 
-                        if (*(GPtrArray **) to != source)
+                        if (!source || *(GPtrArray **) to != source)
                                 break;
                         *(GPtrArray **) to = g_ptr_array_new();
                         for (unsigned i = 0; i < source->len; i++)

@@ -158,6 +158,7 @@ class Control:
             if self.on_beat:
                 self.on_beat(beat)
         elif words[:1] == ['READY']:
+            self.beats[:] = [beat for beat in self.beats if beat.pid != pid]  # it has booted again and counts from 1
             self._ready.add(pid)
         elif len(words) >= 3 and words[0] == 'R':
             self._answers[words[1]] = words[2:]

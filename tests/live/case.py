@@ -156,6 +156,7 @@ class LiveCase(unittest.TestCase):
                 sound = False
         if not sound:
             self.fresh_guest(host)
+        self.bed.other(host).virsh('undefine', self.NAME, check=False)  # what --persistent may have left there
         self.snapshot()
         return host
 
