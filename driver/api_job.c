@@ -164,6 +164,8 @@ int driver_migrate_set_max_speed(DriverClient *client, const unsigned char *uuid
         if (r < 0)
                 return r;
         domain->max_speed_mib = limited;
+        if (domain->migration)
+                domain->migration->params.bandwidth_mib = 0;
         guest_save(&client->driver->guests, domain);
         if (domain->migration && !domain->migration->incoming && domain->migration->phase == MIGRATION_PHASE_PRECOPY)
                 return engine_source_set_bandwidth(domain->migration->engine, limited * 1024 * 1024, reterr);

@@ -29,7 +29,7 @@ static Numbers job_numbers(const Migration *migration) {
         if (migration->ended_usec > 0 || migration->running)
                 numbers.remaining = 0;
         if (stats->bandwidth_bytes_per_sec > 0)
-                numbers.remaining_msec = numbers.remaining * 1000 / stats->bandwidth_bytes_per_sec;
+                numbers.remaining_msec = numbers.remaining * 1000 / migration_bandwidth(migration, stats);
         if (migration->blackout_usec > 0) {
                 numbers.downtime_msec = (migration->blackout_usec + 999) / USEC_PER_MSEC;
                 numbers.has_downtime = true;
@@ -70,7 +70,7 @@ static void add_stats(ParamList *list, const Migration *migration, const EngineS
         add_ullong(list, VIR_DOMAIN_JOB_MEMORY_CONSTANT, stats->zero_pages);
         add_ullong(list, VIR_DOMAIN_JOB_MEMORY_NORMAL, stats->normal_pages);
         add_ullong(list, VIR_DOMAIN_JOB_MEMORY_NORMAL_BYTES, stats->normal_pages * PAGE_BYTES);
-        add_ullong(list, VIR_DOMAIN_JOB_MEMORY_BPS, stats->bandwidth_bytes_per_sec);
+        add_ullong(list, VIR_DOMAIN_JOB_MEMORY_BPS, migration_bandwidth(migration, stats));
         add_ullong(list, VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE, stats->dirty_bytes_per_sec / PAGE_BYTES);
         add_ullong(list, VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE, PAGE_BYTES);
         add_ullong(list, VIR_DOMAIN_JOB_MEMORY_ITERATION, stats->round);

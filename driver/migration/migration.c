@@ -11,6 +11,7 @@
 #include "driver/base/io.h"
 #include "driver/base/json.h"
 #include "driver/base/log.h"
+#include "driver/base/units.h"
 #include "driver/migration/job_stats.h"
 
 static const char *const phase_names[_MIGRATION_PHASE_MAX] = {
@@ -150,6 +151,16 @@ int migration_check(Migration *migration, GError **reterr) {
         return 0;
 }
 
+uint64_t migration_speed_limit(const Migration *migration) {
+        return (migration->params.bandwidth_mib ? migration->params.bandwidth_mib : migration->domain->max_speed_mib) * MIB;
+}
+
+uint64_t migration_bandwidth(const Migration *migration, const EngineStats *stats) {
+        uint64_t limit = migration_speed_limit(migration);
+
+        return limit > 0 ? MIN(limit, stats->bandwidth_bytes_per_sec) : stats->bandwidth_bytes_per_sec;
+}
+
 EngineRamBlock *migration_ram_blocks(const QemuRam *ram, unsigned *ret_n) {
         EngineRamBlock *blocks = g_new0(EngineRamBlock, ram->n_blocks);
 
@@ -185,7 +196,7 @@ void migration_note_iteration(Migration *migration, uint64_t iteration) {
 static void note_round(Migration *migration, const EngineStats *stats, bool idle) {
         converge_add(&migration->history,
                      &(ConvergeRound){ .pending_bytes = stats->precopy_bytes + stats->postcopy_bytes,
-                                       .bandwidth_bytes_per_sec = stats->bandwidth_bytes_per_sec, .idle = idle });
+                                       .bandwidth_bytes_per_sec = migration_bandwidth(migration, stats), .idle = idle });
         migration->stats = *stats;
         fiber_cond_broadcast(&migration->changed);
 }

@@ -102,6 +102,12 @@ void migration_set_phase(Migration *migration, MigrationPhase phase);
 /* The first failure: the engine's, the guest's end, or an abort. 0, or negative with reterr. */
 int migration_check(Migration *migration, GError **reterr);
 
+/* What the user allows for precopy, bytes per second: this migration's, else the domain's; 0: no limit. */
+uint64_t migration_speed_limit(const Migration *migration);
+/* The estimate of what gets through, bytes per second: as measured while sending, but never above the limit. The last copy, with the guest
+ * stopped, ignores the limit; what it will really get is not known before, so nobody is promised more. */
+uint64_t migration_bandwidth(const Migration *migration, const EngineStats *stats);
+
 /* RAM blocks of the domain as the engine wants them: an array of n, owned by the caller; strings and descriptors are the QemuRam's. */
 EngineRamBlock *migration_ram_blocks(const QemuRam *ram, unsigned *ret_n);
 

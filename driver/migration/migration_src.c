@@ -169,8 +169,7 @@ static int src_engine_start(Migration *migration, const MigrationCookie *cookie,
         args.host = address.host;
         args.port = address.port;
         args.unix_path = address.unix_path;
-        args.bandwidth_bytes_per_sec =
-                (migration->params.bandwidth_mib ? migration->params.bandwidth_mib : domain->max_speed_mib) * 1024 * 1024;
+        args.bandwidth_bytes_per_sec = migration_speed_limit(migration);
         r = engine_new(context->guests->event, context->engine_helper, domain->name, qemu_log_fd(domain->qemu),
                        &migration_engine_callbacks, migration, &migration->engine, reterr);
         if (r < 0)
