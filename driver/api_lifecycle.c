@@ -173,6 +173,8 @@ int driver_domain_create(DriverClient *client, const unsigned char *uuid, unsign
                 return r;
         if (domain_is_active(domain))
                 r = error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain is already running"));
+        else if (!domain->config)
+                r = error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is transient: it cannot be started again"), domain->name);
         else
                 r = start(client->driver, domain, domain_def_copy(domain->config), flags, reterr);
         if (r >= 0 && ret_ref)
