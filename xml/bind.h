@@ -23,6 +23,8 @@
 #include "driver/base/error.h"
 #include "xml/markup.h"
 
+#define BIND_LIST_MAX 1024
+
 typedef enum BindKind {
         BIND_STRING,  /* char *; NULL: not said */
         BIND_ENUM,    /* enum; 0: not said. names; allow restricts it */
@@ -42,7 +44,7 @@ typedef enum BindKind {
         BIND_UUID,    /* unsigned char[16], a bool follows it */
         BIND_STRUCT,  /* an embedded struct, spec; path is its element */
         BIND_INLINE,  /* an embedded struct whose fields belong to this very element (path "") */
-        BIND_LIST,    /* GPtrArray * of spec's struct; path is the repeated element */
+        BIND_LIST,    /* GPtrArray * of spec's struct, at most max (0: BIND_LIST_MAX); path is the repeated element */
         BIND_RAW,     /* char *: what is inside the element, verbatim */
         BIND_KIND_LAST,
 } BindKind;
@@ -52,7 +54,7 @@ enum {
         BIND_HOST = 1 << 1,     /* the guest does not see it: not compared by bind_diff() */
         BIND_SECRET = 1 << 2,   /* formatted with BIND_FORMAT_SECRETS only */
         BIND_EMPTY = 1 << 3,    /* BIND_STRING: an empty text is a value, not "not said" */
-        BIND_ALWAYS = 1 << 4,   /* BIND_INT, BIND_UINT, BIND_I64: 0 is a value and is written whenever the struct is */
+        BIND_ALWAYS = 1 << 4,   /* UINT, I64, U64, BYTES, KIB: 0 is a value and is written whenever the struct is */
 };
 
 typedef struct BindSpec BindSpec;

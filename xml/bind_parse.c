@@ -223,7 +223,7 @@ typedef struct Target {
         const BindField *field; /* NULL: nothing */
         void *object;           /* that field->offset counts from */
         bool below;             /* some field's path goes on from here */
-        const BindSpec *misfit; /* a field of this spec has the path, but not with this discriminator */
+        const BindSpec *misfit; /* a field of this spec has the path or is below it, but not with this discriminator */
 } Target;
 
 static void find_target(const BindSpec *spec, void *object, const char *path, Target *target) {
@@ -237,7 +237,7 @@ static void find_target(const BindSpec *spec, void *object, const char *path, Ta
                 if (strncmp(f->path, path, length) != 0)
                         continue;
                 if (!bind_applies(spec, f, object)) {
-                        if (f->path[length] == '\0')
+                        if (f->path[length] == '\0' || f->path[length] == '/')
                                 target->misfit = spec;
                         continue;
                 }
@@ -355,7 +355,13 @@ static int parse_child(const BindSpec *spec, void *object, const xmlNode *child,
         find_target(spec, object, path, &target);
         if (target.field && target.field->kind == BIND_LIST) {
                 GPtrArray **array = bind_member(target.field, target.object);
+                unsigned max = target.field->max ? (unsigned) target.field->max : BIND_LIST_MAX;
 
+                if ((*array)->len == max) {
+                        g_autofree char *where = node_where(child);
+
+                        return error_set(reterr, VIR_ERR_XML_ERROR, _("%s is there more than %u times"), where, max);
+                }
                 return bind_parse(target.field->spec, child, bind_append(*array, target.field->spec), reterr);
         }
         if (!target.field && !target.below)

@@ -249,10 +249,11 @@ static bool map_is_free(const PciMap *map, unsigned slot, unsigned function) {
 
 static int check_controller(PciMap *map, const ControllerDef *controller, GError **reterr) {
         ControllerModel root = map->q35 ? CONTROLLER_MODEL_PCIE_ROOT : CONTROLLER_MODEL_PCI_ROOT;
+        bool is_root = controller->model == CONTROLLER_MODEL_PCIE_ROOT || controller->model == CONTROLLER_MODEL_PCI_ROOT;
 
         if (bus_offers(controller->model) == PCI_PLUG_NONE)
                 return error_set(reterr, VIR_ERR_XML_ERROR, _("pci controller %d needs a model such as 'pcie-root-port'"), controller->index);
-        if ((controller->index == 0) != (controller->model == root))
+        if (controller->index == 0 ? controller->model != root : is_root)
                 return error_set(reterr, VIR_ERR_XML_ERROR, _("pci controller %d has the model '%s', but number 0, and only that, is '%s' in machine '%s'"),
                                  controller->index, controller_model_to_string(controller->model), controller_model_to_string(root),
                                  map->def->os.machine);

@@ -1,9 +1,53 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "driver/base/i18n.h"
 #include "xml/def.h"
+#include "xml/device.h"
 #include "xml/live.h"
 #include "xml/node.h"
 #include "xml/spec.h"
+
+/*
+ * Bounds that keep hostile XML cheap: libxml2's schema validation and some of our own checks take time that grows with the square of the number of
+ * elements. Guests are far below; metadata may be as long as it likes, since nobody looks into it.
+ */
+#define MAX_ELEMENTS 16384
+#define MAX_DEVICES 512
+
+static bool is_metadata(const xmlNode *node) {
+        return node->parent && node->parent->parent == (const xmlNode *) node->doc && xmlStrEqual(node->name, (const xmlChar *) "metadata");
+}
+
+static unsigned count_elements(const xmlNode *node) {
+        unsigned count = 1;
+
+        for (const xmlNode *child = node->children; child && !is_metadata(node); child = child->next)
+                if (child->type == XML_ELEMENT_NODE)
+                        count += count_elements(child);
+        return count;
+}
+
+/* Metadata is left out: the schema allows everything there. */
+static int validate_schema(const xmlDoc *doc, const char *schema_dir, GError **reterr) {
+        g_autofree char *file = g_build_filename(schema_dir, "domain.rng", NULL);
+        g_autoptr(xmlDoc) copy = xmlCopyDoc((xmlDoc *) doc, 1);
+        xmlNode *root = xmlDocGetRootElement(copy), *child, *next;
+
+        for (xmlNode *node = root->children; node; node = node->next)
+                for (child = is_metadata(node) ? node->children : NULL; child; child = next) {
+                        next = child->next;
+                        xmlUnlinkNode(child);
+                        xmlFreeNode(child);
+                }
+        return node_document_validate(copy, file, reterr);
+}
+
+static int check_numbers(const DomainDef *def, GError **reterr) {
+        g_autoptr(GArray) devices = device_list(def);
+
+        if (devices->len > MAX_DEVICES)
+                return error_set(reterr, VIR_ERR_XML_ERROR, _("the domain has %u devices, and %u is the limit"), devices->len, MAX_DEVICES);
+        return 0;
+}
 
 int domain_def_parse(const char *xml, size_t length, unsigned flags, const char *schema_dir, DomainDef **ret, GError **reterr) {
         g_autoptr(xmlDoc) doc = NULL;
@@ -19,10 +63,10 @@ int domain_def_parse(const char *xml, size_t length, unsigned flags, const char 
         name = node_name(root);
         if (!g_str_equal(name, "domain"))
                 return error_set(reterr, VIR_ERR_XML_ERROR, _("the XML describes a <%.64s>, not a <domain>"), name);
+        if (count_elements(root) > MAX_ELEMENTS)
+                return error_set(reterr, VIR_ERR_XML_ERROR, _("the XML has more than %u elements"), MAX_ELEMENTS);
         if (flags & DOMAIN_PARSE_VALIDATE) {
-                g_autofree char *file = g_build_filename(schema_dir, "domain.rng", NULL);
-
-                r = node_document_validate(doc, file, reterr);
+                r = validate_schema(doc, schema_dir, reterr);
                 if (r < 0)
                         return r;
         }
@@ -32,6 +76,9 @@ int domain_def_parse(const char *xml, size_t length, unsigned flags, const char 
                 return r;
         if (def->os.type == 0)
                 return error_set(reterr, VIR_ERR_XML_ERROR, _("<domain> needs <os> with <type>hvm</type>"));
+        r = check_numbers(def, reterr);
+        if (r < 0)
+                return r;
         if (!(flags & DOMAIN_PARSE_STATUS))
                 live_drop(def);
         *ret = g_steal_pointer(&def);

@@ -29,7 +29,7 @@ const BindSpec cputune_spec = {
         .size = sizeof(CputuneDef),
         .fields = (const BindField[]) {
                 { "shares", BIND_U64, AT(shares), .min = 2, .max = 262144 },
-                { "vcpupin", BIND_LIST, AT(vcpupins), .spec = &vcpupin_spec },
+                { "vcpupin", BIND_LIST, AT(vcpupins), .spec = &vcpupin_spec, .max = BITSET_MAX },
                 { "emulatorpin/@cpuset", BIND_BITSET, AT(emulatorpin) },
                 {},
         },
@@ -67,10 +67,10 @@ static const BindSpec numa_cell_spec = {
         .fields = (const BindField[]) {
                 { "@id", BIND_INT, AT(id), .unset = -1 },
                 { "@cpus", BIND_BITSET, AT(cpus) },
-                { "@memory", BIND_BYTES, AT(memory_bytes), .flags = BIND_REQUIRED },
+                { "@memory", BIND_BYTES, AT(memory_bytes), .flags = BIND_ALWAYS },
                 { "@memAccess", BIND_ENUM, AT(access), .names = memory_access_names, .flags = BIND_HOST },
                 { "@discard", BIND_YESNO, AT(discard), .flags = BIND_HOST },
-                { "distances/sibling", BIND_LIST, AT(distances), .spec = &numa_distance_spec },
+                { "distances/sibling", BIND_LIST, AT(distances), .spec = &numa_distance_spec, .max = 128 },
                 {},
         },
 };
@@ -101,7 +101,7 @@ const BindSpec cpu_spec = {
                 { "maxphysaddr/@bits", BIND_UINT, AT(maxphysaddr_bits), .min = 32, .max = 64 },
                 { "maxphysaddr/@limit", BIND_UINT, AT(maxphysaddr_limit), .min = 32, .max = 64 },
                 { "feature", BIND_LIST, AT(features), .spec = &cpu_feature_spec },
-                { "numa/cell", BIND_LIST, AT(cells), .spec = &numa_cell_spec },
+                { "numa/cell", BIND_LIST, AT(cells), .spec = &numa_cell_spec, .max = 128 },
                 {},
         },
 };

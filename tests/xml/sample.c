@@ -63,7 +63,8 @@ void sample_golden(const char *file, const char *text) {
 }
 
 char *sample_xml(const char *top, const char *devices) {
-        bool has_os = top && strstr(top, "<os"), has_memory = top && strstr(top, "<memory>"), has_name = top && strstr(top, "<name>");
+        bool has_os = top && strstr(top, "<os"), has_name = top && strstr(top, "<name>");
+        bool has_memory = top && (g_str_has_prefix(top, "<memory>") || g_str_has_prefix(top, "<memory "));
 
         return g_strdup_printf("<domain type='qemu'>%s<uuid>11111111-2222-4333-8444-555555555555</uuid>%s%s%s<devices>%s</devices></domain>",
                                has_name ? "" : "<name>sample</name>", has_memory ? "" : "<memory unit='MiB'>512</memory>",
