@@ -121,15 +121,19 @@ static void settle_fiber(void *userdata) {
 /* ---- Prepare ---- */
 
 static int dst_check_cookie(MigrationContext *context, const MigrationCookie *cookie, GError **reterr) {
-        uint64_t free_bytes = 0;
+        uint64_t available_bytes = 0;
 
         if (g_strcmp0(cookie->instance, context->instance) == 0)
                 return error_set(reterr, VIR_ERR_INVALID_ARG, _("domain '%s' cannot migrate to the daemon that it is on"), cookie->name);
-        if (qemu_host_free_memory(&free_bytes, NULL) >= 0 && cookie->resident_bytes + MEMORY_RESERVE_BYTES > free_bytes)
+        /* Huge pages come from a pool of their own, which qemu_ram_new() checks. */
+        for (unsigned i = 0; i < cookie->n_blocks; i++)
+                if (cookie->blocks[i].page_bytes > 4096)
+                        return 0;
+        if (qemu_host_available_memory(&available_bytes, NULL) >= 0 && cookie->resident_bytes + MEMORY_RESERVE_BYTES > available_bytes)
                 return error_set(reterr, VIR_ERR_OPERATION_FAILED,
                                  _("the destination has not enough memory for domain '%s': it needs %llu MiB, %llu MiB are available"),
                                  cookie->name, (unsigned long long) ((cookie->resident_bytes + MEMORY_RESERVE_BYTES) / MIB),
-                                 (unsigned long long) (free_bytes / MIB));
+                                 (unsigned long long) (available_bytes / MIB));
         return 0;
 }
 

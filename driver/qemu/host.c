@@ -203,14 +203,22 @@ int qemu_host_node_info(virNodeInfo *ret_info, GError **reterr) {
 
 /* ---- memory ---- */
 
-int qemu_host_free_memory(uint64_t *ret_bytes, GError **reterr) {
+static int host_memory(const char *key, uint64_t *ret_bytes, GError **reterr) {
         g_autofree char *text = host_read("/proc/meminfo");
         uint64_t kib = 0;
 
-        if (!meminfo_value(text, "MemFree:", &kib))
+        if (!meminfo_value(text, key, &kib))
                 return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("The kernel does not say how much memory is free"));
         *ret_bytes = kib * KIB;
         return 0;
+}
+
+int qemu_host_free_memory(uint64_t *ret_bytes, GError **reterr) {
+        return host_memory("MemFree:", ret_bytes, reterr);
+}
+
+int qemu_host_available_memory(uint64_t *ret_bytes, GError **reterr) {
+        return host_memory("MemAvailable:", ret_bytes, reterr);
 }
 
 int qemu_host_memory_stats(int cell, virNodeMemoryStatsPtr ret_stats, int *inout_n, GError **reterr) {

@@ -13,6 +13,8 @@
 
 int qemu_host_node_info(virNodeInfo *ret_info, GError **reterr);
 int qemu_host_free_memory(uint64_t *ret_bytes, GError **reterr);
+/* What could be had without swapping: free memory and the page cache that can be dropped. */
+int qemu_host_available_memory(uint64_t *ret_bytes, GError **reterr);
 /* cell -1 (VIR_NODE_MEMORY_STATS_ALL_CELLS) or a NUMA node. *inout_n 0: only asks for the number of fields. Values in
  * KiB. */
 int qemu_host_memory_stats(int cell, virNodeMemoryStatsPtr ret_stats, int *inout_n, GError **reterr);
