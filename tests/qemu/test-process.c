@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -207,24 +207,27 @@ static void dies(void *userdata) {
 static void failures(void *userdata) {
         Real *real = userdata;
         const struct {
+                unsigned memory_mib;
                 const char *machine, *devices, *more;
                 virErrorNumber code;
                 const char *text;
         } cases[] = {
-                {"q35",
+                {64, "q35",
                  "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source "
                  "file='/nonexistent/a.img'/><target dev='vda' bus='virtio'/></disk>",
                  NULL, VIR_ERR_OPERATION_FAILED, "/nonexistent/a.img"},
-                {"q35", "<interface type='bridge'><source bridge='nobridge7'/><model type='virtio'/></interface>", NULL,
-                 VIR_ERR_OPERATION_FAILED, "nobridge7"},
-                {"q35", NULL, "<memoryBacking><hugepages><page size='2048' unit='KiB'/></hugepages></memoryBacking>",
+                {64, "q35", "<interface type='bridge'><source bridge='nobridge7'/><model type='virtio'/></interface>",
+                 NULL, VIR_ERR_OPERATION_FAILED, "nobridge7"},
+                {1 << 24, "q35", NULL,
+                 "<memoryBacking><hugepages><page size='2048' unit='KiB'/></hugepages></memoryBacking>",
                  VIR_ERR_OPERATION_FAILED, "nr_hugepages"},
-                {"q35", NULL, "<qemu:commandline><qemu:arg value='-no-such-option'/></qemu:commandline>",
+                {64, "q35", NULL, "<qemu:commandline><qemu:arg value='-no-such-option'/></qemu:commandline>",
                  VIR_ERR_OPERATION_FAILED, "no-such-option"},
-                {"q35", NULL, "<cpu mode='host-passthrough'/>", VIR_ERR_CONFIG_UNSUPPORTED, "host-passthrough"},
+                {64, "q35", NULL, "<cpu mode='host-passthrough'/>", VIR_ERR_CONFIG_UNSUPPORTED, "host-passthrough"},
         };
         for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
-                g_autofree char *xml = real_xml("fails", cases[i].machine, 64, cases[i].devices, cases[i].more);
+                g_autofree char *xml =
+                        real_xml("fails", cases[i].machine, cases[i].memory_mib, cases[i].devices, cases[i].more);
                 g_autoptr(DomainDef) def = real_def(real, xml);
                 start_fails(real, def, cases[i].code, cases[i].text);
         }
@@ -261,6 +264,58 @@ static void allocation(void *userdata) {
                 assert_true(qemu_ram_allocated(qemu_ram(qemu)) >= 64 * MIB);
                 stop(qemu, &seen);
         }
+}
+
+/* ---- huge pages ---- */
+
+#define NR_HUGEPAGES "/proc/sys/vm/nr_hugepages"
+
+static int64_t huge_pages(void) {
+        g_autofree char *text = NULL;
+
+        return file_read(NR_HUGEPAGES, 64, &text, NULL, NULL) < 0 ? -1 : g_ascii_strtoll(text, NULL, 10);
+}
+
+static bool set_huge_pages(int64_t n) {
+        g_autofree char *text = g_strdup_printf("%" G_GINT64_FORMAT, n);
+        _cleanup_fd_ int fd = open(NR_HUGEPAGES, O_WRONLY | O_CLOEXEC);
+
+        return fd >= 0 && fd_write_all(fd, text, strlen(text)) >= 0 && huge_pages() == n;
+}
+
+static void huge_guest(Real *real, QemuRamKind kind) {
+        g_autofree char *xml =
+                real_xml("huge", "q35", 64, NULL,
+                         "<memoryBacking><hugepages><page size='2' unit='MiB'/></hugepages></memoryBacking>");
+        g_autoptr(DomainDef) def = real_def(real, xml);
+        Seen seen = {};
+
+        Qemu *qemu = start(real, def, false, &seen);
+        const QemuRamBlock *block = &qemu_ram(qemu)->blocks[0];
+        assert_int_equal(block->kind, kind);
+        assert_int_equal(block->page_bytes, 2 * MIB);
+        assert_true(block->populated);
+        assert_true(qemu_ram_allocated(qemu_ram(qemu)) >= 64 * MIB);
+        stop(qemu, &seen);
+}
+
+static void hugepages(void *userdata) {
+        Real *real = userdata;
+        g_autofree char *mount_dir = g_build_filename(real->root, "huge", NULL);
+        int64_t before = huge_pages();
+
+        if (before < 0 || !set_huge_pages(before + 40)) {
+                (void) set_huge_pages(MAX(before, 0));
+                print_message("no 40 huge pages to be had: huge pages are not tested\n");
+                return;
+        }
+        huge_guest(real, QEMU_RAM_HUGEMEMFD);
+        assert_int_equal(dir_make(mount_dir, 0700, NULL), 0);
+        assert_int_equal(mount("ferry-test", mount_dir, "hugetlbfs", 0, "pagesize=2M"), 0);
+        real->settings.hugetlbfs = mount_dir;
+        huge_guest(real, QEMU_RAM_HUGETLBFS);
+        assert_int_equal(umount(mount_dir), 0);
+        assert_true(set_huge_pages(before));
 }
 
 /* ---- direct I/O ---- */
@@ -522,10 +577,9 @@ static void run(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                CASE(life_q35),  CASE(life_i440fx),  CASE(reattach_file), CASE(reattach_memfd),
-                CASE(dies),      CASE(failures),     CASE(allocation),    CASE(direct_io),
-                CASE(state_q35), CASE(state_i440fx), CASE(state_cells),   CASE(state_host_model),
-                CASE(choices),   CASE(goldens),
+                CASE(life_q35),     CASE(life_i440fx), CASE(reattach_file),    CASE(reattach_memfd), CASE(dies),
+                CASE(failures),     CASE(allocation),  CASE(direct_io),        CASE(hugepages),      CASE(state_q35),
+                CASE(state_i440fx), CASE(state_cells), CASE(state_host_model), CASE(choices),        CASE(goldens),
         };
         const char *missing = real_missing();
 
