@@ -558,6 +558,10 @@ void client_remove_stream(RpcClient *client, RpcStream *stream) {
         g_ptr_array_remove_fast(client->streams, stream);
 }
 
+const GPtrArray *client_streams(const RpcClient *client) {
+        return client->streams;
+}
+
 void client_stream_changed(RpcClient *client) {
         client_arm(client);
 }

@@ -70,5 +70,7 @@ void client_notify_closed(RpcClient *client, int reason);
 /* Streams, see stream.h. The client owns them and ends them with the connection, which must still be there. */
 void client_add_stream(RpcClient *client, RpcStream *stream);
 void client_remove_stream(RpcClient *client, RpcStream *stream);
+/* Those it has now; borrowed. */
+const GPtrArray *client_streams(const RpcClient *client);
 /* A stream has become able or unable to take more input. */
 void client_stream_changed(RpcClient *client);

@@ -4,6 +4,7 @@
 #include <libvirt/libvirt.h>
 #include <string.h>
 
+#include "daemon/rpc/server.h"
 #include "daemon/rpc/stream.h"
 
 /* What changes a domain: its life cycle, its memory, its console. */
@@ -136,9 +137,29 @@ static void console_closed(int fd, void *userdata) {
         driver_domain_close_console(user->driver, user->uuid, fd);
 }
 
+/* Who is on the domain's console makes room, whichever client it is. */
+static void console_evict(RpcServer *server, const unsigned char *uuid) {
+        const GPtrArray *clients = server_clients(server);
+        g_autoptr(GError) reason = NULL;
+
+        error_set(&reason, VIR_ERR_OPERATION_ABORTED, _("Somebody else has taken over the console"));
+        for (guint i = 0; i < clients->len; i++) {
+                const GPtrArray *streams = client_streams(g_ptr_array_index(clients, i));
+                for (guint k = streams->len; k > 0; k--) {
+                        RpcStream *stream = g_ptr_array_index(streams, k - 1);
+                        const ConsoleUser *user = stream_userdata(stream, console_closed);
+                        if (user && memcmp(user->uuid, uuid, sizeof(user->uuid)) == 0)
+                                stream_break(stream, reason);
+                }
+        }
+}
+
 HANDLER(open_console) {
         const remote_domain_open_console_args *args = argp;
         int fd = -EBADF;
+
+        if ((args->flags & VIR_DOMAIN_CONSOLE_FORCE) && !client_read_only(call->client))
+                console_evict(client_server(call->client), dispatch_uuid(&args->dom));
         int r = driver_domain_open_console(call->driver, dispatch_uuid(&args->dom), dispatch_optional(args->dev_name),
                                            args->flags,
                                            &fd, reterr);

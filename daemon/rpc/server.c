@@ -143,6 +143,10 @@ unsigned server_n_clients(const RpcServer *server) {
         return server->clients->len;
 }
 
+const GPtrArray *server_clients(const RpcServer *server) {
+        return server->clients;
+}
+
 void server_client_opened(RpcServer *server, RpcClient *client) {
         server->n_anonymous--;
         listeners_update(server);

@@ -34,6 +34,8 @@ int server_add_client(RpcServer *server, int fd, bool read_only, GError **reterr
 void server_set_limits(RpcServer *server, const ServerLimits *limits);
 /* Connections now. */
 unsigned server_n_clients(const RpcServer *server);
+/* Connections of now; borrowed, of RpcClient. */
+const GPtrArray *server_clients(const RpcServer *server);
 /* Stops listening, ends all connections and waits until their calls have ended. Fiber. 0 or -ETIMEDOUT. */
 int server_shutdown(RpcServer *server, uint64_t timeout_usec);
 

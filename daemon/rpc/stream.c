@@ -74,6 +74,10 @@ RpcStream *stream_free(RpcStream *stream) {
         return NULL;
 }
 
+void *stream_userdata(const RpcStream *stream, StreamClosedFunc closed) {
+        return stream->closed == closed ? stream->userdata : NULL;
+}
+
 static void stream_send(RpcStream *stream, uint32_t status, const void *data, size_t length) {
         FrameHeader header = stream->header;
         header.status = status;
@@ -95,6 +99,10 @@ static void stream_fail(RpcStream *stream, int errnum) {
         g_autoptr(GError) error = NULL;
         error_set_errno(&error, errnum, _("The stream was broken off"));
         stream_end(stream, error);
+}
+
+void stream_break(RpcStream *stream, const GError *reason) {
+        stream_end(stream, reason);
 }
 
 static int timer_set(RpcStream *stream, uint64_t usec) {

@@ -23,6 +23,10 @@ typedef void (*StreamClosedFunc)(int fd, void *userdata);
 RpcStream *stream_new(RpcClient *client, const FrameHeader *call, int fd, StreamClosedFunc closed, void *userdata);
 /* Ends it without a word to the client. */
 RpcStream *stream_free(RpcStream *stream);
+/* What stream_new() was given, if it was given this function; NULL otherwise. Borrowed. */
+void *stream_userdata(const RpcStream *stream, StreamClosedFunc closed);
+/* Ends it with an error for the client. Frees it. */
+void stream_break(RpcStream *stream, const GError *reason);
 /* Data may flow: the reply is on its way. */
 void stream_start(RpcStream *stream);
 

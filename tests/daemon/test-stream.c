@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include <cmocka.h>
+#include <libvirt/virterror.h>
 
 #include "driver/base/fiber.h"
 #include "driver/base/io.h"
@@ -210,6 +211,28 @@ static void flow_to_client(void *userdata) {
         console_end(&console);
 }
 
+/* With FORCE a second user takes over; the first is told. */
+static void taken_over(void *userdata) {
+        remote_domain_open_console_args args = { .dom = wire_domain(), .flags = VIR_DOMAIN_CONSOLE_FORCE };
+        Console console;
+        Wire other;
+
+        console_begin(&console);
+        driver_double.console_fd = console.guest; /* any descriptor will do */
+        wire_join(&other, console.wire.server, false);
+        wire_open(&other);
+        wire_call_ok(&other, REMOTE_PROC_DOMAIN_OPEN_CONSOLE, WIRE_XDR(remote_domain_open_console_args), &args, NULL, NULL);
+        g_autoptr(Frame) frame = client_hears(&console, VIR_NET_ERROR);
+        virNetMessageError error = wire_error(frame);
+        assert_int_equal(error.code, VIR_ERR_OPERATION_ABORTED);
+        wire_error_clear(&error);
+        assert_int_equal(driver_double.n_consoles_closed, 1);
+        wire_leave(&other);
+        double_wait(&driver_double.n_consoles_closed, 2);
+        driver_double.n_consoles_closed = 1;
+        console_end(&console);
+}
+
 /* The connection ends in the middle: so does the console. */
 static void client_vanishes(void *userdata) {
         Console console;
@@ -232,6 +255,7 @@ IN_FIBER(client_aborts)
 IN_FIBER(unexpected_frames)
 IN_FIBER(flow_to_guest)
 IN_FIBER(flow_to_client)
+IN_FIBER(taken_over)
 IN_FIBER(client_vanishes)
 
 int main(void) {
@@ -242,6 +266,7 @@ int main(void) {
                 cmocka_unit_test(test_unexpected_frames),
                 cmocka_unit_test(test_flow_to_guest),
                 cmocka_unit_test(test_flow_to_client),
+                cmocka_unit_test(test_taken_over),
                 cmocka_unit_test(test_client_vanishes),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
