@@ -264,7 +264,8 @@ static void client_flush(RpcClient *client) {
                 if (n < 0 && (errno == EAGAIN || errno == EINTR))
                         break;
                 if (n < 0) {
-                        client_doom(client, g_strerror(errno));
+                        /* That it has left is nothing to report. */
+                        client_doom(client, errno == EPIPE || errno == ECONNRESET ? NULL : g_strerror(errno));
                         break;
                 }
                 client->out_offset += (size_t) n;
