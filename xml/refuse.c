@@ -78,8 +78,8 @@ int refuse_value(const xmlNode *element, const char *attribute, const char *valu
                 hint = refuse_hint(outer);
         }
         if (hint)
-                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("%s %s='%s' is not supported by Ferry: %s"), where,
+                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("%s %s='%.64s' is not supported by Ferry: %s"), where,
                                  attribute ?: _("text"), value, hint);
-        return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("%s %s='%s' is not supported by Ferry: use '%s'"), where,
+        return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("%s %s='%.64s' is not supported by Ferry: use '%s'"), where,
                          attribute ?: _("text"), value, words);
 }
