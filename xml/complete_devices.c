@@ -79,14 +79,6 @@ static void complete_video(VideoDef *video, bool first) {
                 if (!video->vram_kib)
                         video->vram_kib = 16384;
                 break;
-        case VIDEO_MODEL_QXL:
-                if (!video->ram_kib)
-                        video->ram_kib = 65536;
-                if (!video->vram_kib)
-                        video->vram_kib = 65536;
-                if (!video->vgamem_kib)
-                        video->vgamem_kib = 16384;
-                break;
         default:
                 break;
         }

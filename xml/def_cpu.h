@@ -32,7 +32,6 @@ typedef struct VcpupinDef {
 
 /* <cputune> */
 typedef struct CputuneDef {
-        uint64_t shares; /* libvirt's cpu.shares, 2..262144; 0: not said */
         GPtrArray *vcpupins; /* VcpupinDef */
         Bitset *emulatorpin; /* NULL: vcpu cpuset */
 } CputuneDef;

@@ -51,7 +51,6 @@ typedef enum VideoModel {
         VIDEO_MODEL_UNSET,
         VIDEO_MODEL_VGA,
         VIDEO_MODEL_CIRRUS,
-        VIDEO_MODEL_QXL,
         VIDEO_MODEL_VIRTIO,
         VIDEO_MODEL_BOCHS,
         VIDEO_MODEL_NONE,
@@ -62,7 +61,7 @@ DEF_ENUM_DECLARE(VideoModel, video_model)
 /* <video> */
 typedef struct VideoDef {
         VideoModel model;
-        unsigned ram_kib, vram_kib, vram64_kib, vgamem_kib; /* 0: not said or not a property of the model */
+        unsigned vram_kib; /* 0: not said or not a property of the model */
         unsigned heads; /* 1 after completion; 0 for model none */
         TriState primary;
         unsigned resolution_x, resolution_y; /* 0: not said */

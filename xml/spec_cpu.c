@@ -28,7 +28,6 @@ const BindSpec cputune_spec = {
         .name = "cputune",
         .size = sizeof(CputuneDef),
         .fields = (const BindField[]) {
-                { "shares", BIND_U64, AT(shares), .min = 2, .max = 262144 },
                 { "vcpupin", BIND_LIST, AT(vcpupins), .spec = &vcpupin_spec, .max = BITSET_MAX },
                 { "emulatorpin/@cpuset", BIND_BITSET, AT(emulatorpin) },
                 {},

@@ -5,7 +5,7 @@
 DEF_ENUM_DEFINE(GraphicsType, GRAPHICS_TYPE_LAST, graphics_type, "vnc")
 DEF_ENUM_DEFINE(ListenType, LISTEN_TYPE_LAST, listen_type, "address", "socket", "none")
 DEF_ENUM_DEFINE(VncSharePolicy, VNC_SHARE_POLICY_LAST, vnc_share_policy, "allow-exclusive", "force-shared", "ignore")
-DEF_ENUM_DEFINE(VideoModel, VIDEO_MODEL_LAST, video_model, "vga", "cirrus", "qxl", "virtio", "bochs", "none")
+DEF_ENUM_DEFINE(VideoModel, VIDEO_MODEL_LAST, video_model, "vga", "cirrus", "virtio", "bochs", "none")
 DEF_ENUM_DEFINE(InputType, INPUT_TYPE_LAST, input_type, "mouse", "tablet", "keyboard")
 DEF_ENUM_DEFINE(InputBus, INPUT_BUS_LAST, input_bus, "ps2", "usb", "virtio")
 DEF_ENUM_DEFINE(SoundModel, SOUND_MODEL_LAST, sound_model, "ich6", "ich9", "ac97")
@@ -43,10 +43,7 @@ const BindSpec video_spec = {
         .size = sizeof(VideoDef),
         .fields = (const BindField[]) {
                 { "model/@type", BIND_ENUM, AT(model), .names = video_model_names },
-                { "model/@ram", BIND_UINT, AT(ram_kib) },
                 { "model/@vram", BIND_UINT, AT(vram_kib) },
-                { "model/@vram64", BIND_UINT, AT(vram64_kib) },
-                { "model/@vgamem", BIND_UINT, AT(vgamem_kib) },
                 { "model/@heads", BIND_UINT, AT(heads), .min = 1, .max = 16 },
                 { "model/@primary", BIND_YESNO, AT(primary) },
                 { "model/resolution/@x", BIND_UINT, AT(resolution_x), .min = 1, .max = 65535 },

@@ -101,6 +101,8 @@ static int validate_features(const DomainDef *def, GError **reterr) {
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("<tseg> needs <smm state='on'>"));
         if (features->smm_tseg_bytes % (1024 * 1024))
                 return error_set(reterr, VIR_ERR_XML_ERROR, _("<tseg> must be whole MiB"));
+        if (features->hap == TRI_NO)
+                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("<hap state='off'/> is not supported by Ferry: remove it"));
         if (hyperv->spinlocks == TRI_YES && !hyperv->spinlocks_retries)
                 return error_set(reterr, VIR_ERR_XML_ERROR, _("<spinlocks> needs the attribute 'retries'"));
         if (hyperv->vendor_id == TRI_YES && !hyperv->vendor_id_value)

@@ -140,22 +140,17 @@ static int validate_graphics(const DomainDef *def, GError **reterr) {
 
 static int validate_video(const DomainDef *def, const VideoDef *video, bool first, GError **reterr) {
         const char *model = video_model_to_string(video->model);
-        bool qxl = video->model == VIDEO_MODEL_QXL;
 
         if (video->model == VIDEO_MODEL_NONE && def->videos->len > 1)
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("<video> of model 'none' must be the only one"));
-        if (!first && video->model != VIDEO_MODEL_QXL && video->model != VIDEO_MODEL_VIRTIO)
-                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("video model '%s' can only be the first one: use 'virtio' or 'qxl'"), model);
-        if (video->heads > 1 && !qxl && video->model != VIDEO_MODEL_VIRTIO)
+        if (!first && video->model != VIDEO_MODEL_VIRTIO)
+                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("video model '%s' can only be the first one: use 'virtio'"), model);
+        if (video->heads > 1 && video->model != VIDEO_MODEL_VIRTIO)
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("video model '%s' has one head"), model);
-        if ((video->ram_kib || video->vram64_kib || video->vgamem_kib) && !qxl)
-                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("ram, vram64 and vgamem of <video> need model 'qxl'"));
         if (video->vram_kib && (video->model == VIDEO_MODEL_VIRTIO || video->model == VIDEO_MODEL_NONE))
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("vram of <video> does not go with model '%s'"), model);
         if (video->vram_kib && (video->vram_kib < 1024 || !is_power_of_two(video->vram_kib)))
                 return error_set(reterr, VIR_ERR_XML_ERROR, _("vram of <video> must be a power of two of at least 1024"));
-        if (!is_power_of_two(video->vgamem_kib) || !is_power_of_two(video->ram_kib) || !is_power_of_two(video->vram64_kib))
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("memory sizes of <video> must be powers of two"));
         if (!video->resolution_x != !video->resolution_y)
                 return error_set(reterr, VIR_ERR_XML_ERROR, _("<resolution> needs x and y"));
         if (video->resolution_x && (video->model == VIDEO_MODEL_CIRRUS || video->model == VIDEO_MODEL_NONE))

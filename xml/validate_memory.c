@@ -122,6 +122,8 @@ static int validate_model(const CpuDef *cpu, GError **reterr) {
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("<cpu mode='%s'> does not go with <model>"), cpu_mode_to_string(cpu->mode));
         if (cpu->migratable && cpu->mode != CPU_MODE_HOST_PASSTHROUGH && cpu->mode != CPU_MODE_MAXIMUM)
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("<cpu migratable=> needs mode 'host-passthrough' or 'maximum'"));
+        if (cpu->cache_mode == CPU_CACHE_MODE_EMULATE ? cpu->cache_level != 3 : cpu->cache_level != -1)
+                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("<cache mode='emulate'> needs level 3, other modes take no level"));
         if (cpu->vendor_id && strlen(cpu->vendor_id) != 12)
                 return error_set(reterr, VIR_ERR_XML_ERROR, _("<model vendor_id='%.64s'> must have 12 characters"), cpu->vendor_id);
         for (unsigned i = 0; i < cpu->features->len; i++)

@@ -50,15 +50,6 @@ static int check_machine(const DomainDef *def, const QemuCaps *caps, GError **re
         return 0;
 }
 
-/* What the definition may say, but nobody here does. */
-static int check_tuning(const DomainDef *def, GError **reterr) {
-        if (def->cputune.shares > 0)
-                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                 _("<cputune><shares> is not supported: remove it, and give the daemon's service a "
-                                   "CPUWeight= instead"));
-        return 0;
-}
-
 static int check_os(const OsDef *os, GError **reterr) {
         int r = check_file(os->kernel, false, _("kernel"), NULL, reterr);
         if (r >= 0)
@@ -161,8 +152,6 @@ int qemu_check_start(const QemuSettings *settings, const DomainDef *def, const Q
                         _("The emulator '%s' cannot be run (%s): install it or name another one in <emulator>"),
                         def->emulator, g_strerror(errno));
         int r = check_machine(def, caps, reterr);
-        if (r >= 0)
-                r = check_tuning(def, reterr);
         if (r >= 0)
                 r = check_os(&def->os, reterr);
         if (r >= 0)

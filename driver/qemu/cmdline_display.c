@@ -158,7 +158,6 @@ static int add_video(Cmdline *cmdline, const VideoDef *video, bool primary, GErr
         case VIDEO_MODEL_BOCHS:
                 driver = "bochs-display";
                 break;
-        case VIDEO_MODEL_QXL:
         case VIDEO_MODEL_UNSET:
         default:
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,

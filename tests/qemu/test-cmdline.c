@@ -165,10 +165,6 @@ static void set_partial_check(DomainDef *def) {
         def->cpu.check = CPU_CHECK_PARTIAL;
 }
 
-static void set_qxl(DomainDef *def) {
-        ((VideoDef *) def->videos->pdata[0])->model = VIDEO_MODEL_QXL;
-}
-
 static void set_missing_bus(DomainDef *def) {
         ((DiskDef *) def->disks->pdata[0])->info.address.bus = 77;
 }
@@ -177,7 +173,6 @@ static void refusals(void **state) {
         refused("minimal-q35", set_passthrough, "host-passthrough");
         refused("minimal-q35", set_unknown_model, "Pentium17");
         refused("cpu", set_partial_check, "hle");
-        refused("display", set_qxl, "qxl");
         refused("minimal-q35", set_missing_bus, "77");
 }
 

@@ -22,7 +22,7 @@ static const AbiCase cases[] = {
         { "port='5901' listen='0.0.0.0'", "port='-1'", NULL },
         { "<name>sample</name>", "<name>renamed</name>", NULL },
         { "<vcpu>2", "<title>t</title><vcpu cpuset='0'>2", NULL },
-        { "<vcpu>2", "<cputune><shares>5</shares></cputune><vcpu>2", NULL },
+        { "<vcpu>2", "<cputune><emulatorpin cpuset='0'/></cputune><vcpu>2", NULL },
         { "<vcpu>2", "<memoryBacking><hugepages/></memoryBacking><vcpu>2", NULL },
         { "<target dev='vda'/>", "<target dev='vda'/><driver cache='none'/>", NULL },
         { "<devices>", "<devices><emulator>/opt/qemu</emulator>", NULL },
