@@ -19,6 +19,8 @@
 #include "driver/base/io.h"
 #include "driver/engine/channel.h"
 
+#define CHANNEL_BACKLOG 64
+
 static int unix_address(const char *path, struct sockaddr_un *ret_address, GError **reterr) {
         *ret_address = (struct sockaddr_un) { .sun_family = AF_UNIX };
         if (strlen(path) >= sizeof(ret_address->sun_path))
@@ -118,7 +120,7 @@ static int listen_unix(const char *path, int *ret_fd, GError **reterr) {
         if (fd < 0)
                 return error_set_errno(reterr, errno, _("cannot create a socket"));
         (void) unlink(path);
-        if (bind(fd, (struct sockaddr *) &address, sizeof(address)) < 0 || listen(fd, 8) < 0)
+        if (bind(fd, (struct sockaddr *) &address, sizeof(address)) < 0 || listen(fd, CHANNEL_BACKLOG) < 0)
                 return error_set_errno(reterr, errno, _("cannot listen on '%s'"), path);
         *ret_fd = FD_STEAL(fd);
         return 0;
@@ -143,7 +145,7 @@ static int listen_port(const struct addrinfo *address, unsigned port, int *ret_f
                 if (bind(fd, (struct sockaddr *) &v4, sizeof(v4)) < 0)
                         return -errno;
         }
-        if (listen(fd, 8) < 0)
+        if (listen(fd, CHANNEL_BACKLOG) < 0)
                 return -errno;
         *ret_fd = FD_STEAL(fd);
         return 0;

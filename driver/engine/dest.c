@@ -356,6 +356,10 @@ bool dest_failed(Dest *dest) {
         return dest_get_state(dest) == DEST_FAILED;
 }
 
+bool dest_connected(Dest *dest) {
+        return dest_get_state(dest) != DEST_LISTENING;
+}
+
 bool dest_link_lost(Dest *dest) {
         pthread_mutex_lock(&dest->lock);
         bool lost = dest->link_lost;

@@ -32,5 +32,7 @@ void dest_tick(Dest *dest);
 void dest_stats(Dest *dest, EngineStats *ret_stats);
 bool dest_finished(Dest *dest);
 bool dest_failed(Dest *dest);
+/* A source has proven the token. */
+bool dest_connected(Dest *dest);
 /* The guest belongs here and the source can neither hear nor say anything more. */
 bool dest_link_lost(Dest *dest);

@@ -35,7 +35,7 @@
 #include "driver/engine/wire.h"
 
 #define TICK_MSEC 1000
-#define ORPHAN_USEC (600 * USEC_PER_SEC)
+#define ORPHAN_USEC (60 * USEC_PER_SEC)
 #define LAST_FLUSH_MSEC 1000
 
 typedef struct Helper {
@@ -252,7 +252,7 @@ static bool is_over(Helper *helper) {
                 return false;
         if (!helper->source && !helper->dest)
                 return true;
-        if ((helper->source && source_failed(helper->source)) || (helper->dest && (dest_failed(helper->dest) || dest_link_lost(helper->dest))))
+        if ((helper->source && source_failed(helper->source)) || (helper->dest && (dest_failed(helper->dest) || dest_link_lost(helper->dest) || !dest_connected(helper->dest))))
                 return true;
         return clock_monotonic_usec() - helper->orphan_usec > ORPHAN_USEC;
 }
