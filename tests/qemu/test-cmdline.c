@@ -161,7 +161,7 @@ static void set_unknown_model(DomainDef *def) {
 }
 
 static void set_partial_check(DomainDef *def) {
-        g_ptr_array_set_size(def->cpu.features, 0);
+        ((CpuFeatureDef *) def->cpu.features->pdata[0])->policy = CPU_POLICY_REQUIRE; /* hle */
         def->cpu.check = CPU_CHECK_PARTIAL;
 }
 
