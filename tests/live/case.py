@@ -216,7 +216,10 @@ class LiveCase(unittest.TestCase):
         except hosts.NotInTime as error:
             self.fail(f'{error}; alpha: {self.bed.alpha.state(self.NAME)}, beta: {self.bed.beta.state(self.NAME)}, job: {place.job(self.NAME)}')
         qemu = place.qemu()
-        self.control.wait_beat(20, pid=qemu)
+        try:
+            self.control.wait_beat(20, pid=qemu)
+        except guest.GuestError as error:
+            raise guest.GuestError(f'{error}\n{place.diagnosis(self.NAME)}') from None
         self.control.verify()
 
     def assert_nothing_left(self, seconds=20):

@@ -6,6 +6,7 @@ Names carry this process's pid, so several beds can exist side by side, and ever
 import contextlib
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -178,6 +179,23 @@ class Host:
             return self.connection().lookupByName(name).jobStats()
         except libvirt.libvirtError:
             return {}
+
+    def diagnosis(self, name):
+        """Where a guest that does not answer is: its state, its processors, what its console says."""
+        words = ['qemu-monitor-command', name]
+        text = [self.virsh(*words, '{"execute":"query-status"}', check=False)]
+        text += [self.virsh(*words, '--hmp', command, check=False) for command in ('info registers', 'info registers', 'info pic')]
+        with contextlib.suppress(OSError):
+            terminal = os.open(self.virsh('ttyconsole', name, check=False), os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY)
+            try:
+                os.write(terminal, b'd0 stats\r')
+                wait_for('console output', lambda: select.select([terminal], [], [], 0)[0], 3)
+                text.append(os.read(terminal, 65536).decode(errors='replace'))
+            except NotInTime:
+                text.append('nothing on the console')
+            finally:
+                os.close(terminal)
+        return '\n'.join(text)
 
     # what is left
 
@@ -355,7 +373,10 @@ class Bed:
             host.virsh('start', name)
         else:
             host.virsh('create', path)
-        self.control.wait_ready(90)
+        try:
+            self.control.wait_ready(90)
+        except guest.GuestError as error:
+            raise guest.GuestError(f'{error}\n{host.diagnosis(name)}') from None
         if fill_mib:
             self.control.command(f'fill {fill_mib} {sparse_mib}', 300)
         return name

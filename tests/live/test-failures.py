@@ -5,10 +5,12 @@ behind, and the user reads what went wrong."""
 
 import contextlib
 import os
+import pty
 import re
 import shutil
 import signal
 import socket
+import subprocess
 
 import case
 import host as hosts
@@ -229,9 +231,16 @@ class Aborted(Disturbed):
         self.check_either(code)
 
     def test_interrupt(self):
-        """Ctrl-C in virsh."""
+        """Ctrl-C in virsh, which minds it only on a terminal."""
         self.prepare()
-        process = self.migrate_start(self.alpha, self.beta, '--verbose', '--bandwidth', str(self.SPEED_MIB))
+        self.most_remaining = 0
+        keyboard, terminal = pty.openpty()
+        self.addCleanup(os.close, keyboard)
+        words = self.migrate_arguments(self.alpha, self.beta, '--verbose', '--bandwidth', str(self.SPEED_MIB))
+        process = subprocess.Popen(['virsh', '-c', self.alpha.uri, *words], stdin=terminal, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True)
+        os.close(terminal)
+        self.addCleanup(lambda: (process.kill(), process.wait(), process.stdout.close()))
         self.reach(0.4, process)
         process.send_signal(signal.SIGINT)
         code, output = self.migrate_end(process)
