@@ -47,6 +47,7 @@ static const Key keys[] = {
         { "migration_host", KEY_STRING, offsetof(DaemonConfig, migration_host) },
         { "migration_port_min", KEY_UINT, offsetof(DaemonConfig, migration_port_min), 1, 65535 },
         { "migration_port_max", KEY_UINT, offsetof(DaemonConfig, migration_port_max), 1, 65535 },
+        { "migration_idle_timeout", KEY_UINT, offsetof(DaemonConfig, migration_idle_timeout), 2, 3600 },
         { "hugetlbfs_mount", KEY_STRING, offsetof(DaemonConfig, hugetlbfs_mount) },
         { "ram_huge", KEY_CHOICE, offsetof(DaemonConfig, ram_huge), .choices = huge_choices },
         { "emulator", KEY_STRING, offsetof(DaemonConfig, emulator) },
@@ -66,6 +67,7 @@ void config_init(DaemonConfig *config) {
                 },
                 .migration_port_min = 49152,
                 .migration_port_max = 49215,
+                .migration_idle_timeout = 10,
                 .log_level = LOG_INFO,
         };
 }

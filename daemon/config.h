@@ -19,6 +19,7 @@ typedef struct DaemonConfig {
         char *hostname, *host_uuid;                 /* NULL: the machine's */
         char *migration_address, *migration_host;   /* NULL: all addresses; the host name */
         unsigned migration_port_min, migration_port_max;
+        unsigned migration_idle_timeout; /* seconds */
         char *hugetlbfs_mount; /* NULL: found */
         char *ram_huge;        /* NULL: within_size */
         char *emulator;        /* NULL: found */

@@ -197,6 +197,7 @@ static DriverConfig daemon_driver_config(const Daemon *daemon) {
                 .migration_host = daemon->config.migration_host,
                 .migration_port_min = daemon->config.migration_port_min,
                 .migration_port_max = daemon->config.migration_port_max,
+                .migration_idle_sec = daemon->config.migration_idle_timeout,
         };
 }
 

@@ -76,6 +76,7 @@ static void driver_configure(Driver *driver, const DriverConfig *config) {
                 .host = keep(driver, config->migration_host),
                 .port_min = config->migration_port_min ? config->migration_port_min : PORT_MIN,
                 .port_max = config->migration_port_max ? config->migration_port_max : PORT_MAX,
+                .idle_usec = (uint64_t) config->migration_idle_sec * 1000000,
         };
 }
 

@@ -40,6 +40,7 @@ typedef struct DriverConfig {
         const char *migration_address; /* where incoming migration listens by default; NULL: all */
         const char *migration_host;    /* the name that goes into migration URIs; NULL: hostname */
         unsigned migration_port_min, migration_port_max; /* 49152..49215 */
+        unsigned migration_idle_sec; /* a migration peer silent for so long is lost; 0: 10 */
 } DriverConfig;
 
 /* Loads definitions, finds running guests again, starts nothing. [fiber] config is copied. */

@@ -52,6 +52,7 @@ typedef struct MigrationContext {
         const char *address;        /* where to listen; NULL: everywhere */
         const char *host;           /* what to call ourselves in URIs; NULL: hostname */
         unsigned port_min, port_max;
+        uint64_t idle_usec; /* a peer silent for so long is lost; 0: the engine's default */
 } MigrationContext;
 
 struct Migration {

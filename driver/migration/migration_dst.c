@@ -220,7 +220,8 @@ static int dst_start_engine(Migration *migration, unsigned *ret_port, GError **r
         g_auto(MigrationAddress) address = { 0 };
         g_autofree EngineRamBlock *blocks = NULL;
         _cleanup_fd_ int commit_fd = -EBADF;
-        EngineDestArgs args = { .port_min = context->port_min, .port_max = context->port_max };
+        EngineDestArgs args = { .port_min = context->port_min, .port_max = context->port_max,
+                                .idle_timeout_usec = context->idle_usec };
         int r;
 
         if (migration->params.uri) {

@@ -162,6 +162,7 @@ static int src_engine_start(Migration *migration, const MigrationCookie *cookie,
                 return r;
         blocks = migration_ram_blocks(qemu_ram(domain->qemu), &args.n_blocks);
         args.blocks = blocks;
+        args.idle_timeout_usec = migration->context->idle_usec;
         args.qemu_pid = qemu_pid(domain->qemu);
         args.uffd_async = qemu_uffd(domain->qemu, 0);
         args.uffd_sync = qemu_uffd(domain->qemu, 1);

@@ -80,7 +80,8 @@ class Host:
         folder = os.path.join(self.root, 'etc/libvirt')
         os.makedirs(folder)
         with open(os.path.join(folder, 'virtferryd.conf'), 'w', encoding='utf-8') as config:
-            config.write(f'hostname = "{name}"\nhost_uuid = "{uuid.uuid4()}"\nmigration_host = "{address}"\nlog_level = 1\n')
+            config.write(f'hostname = "{name}"\nhost_uuid = "{uuid.uuid4()}"\nmigration_host = "{address}"\n'
+                         'migration_idle_timeout = 4\nlog_level = 1\n')
 
     # the daemon
 
@@ -310,12 +311,14 @@ class Bed:
     def other(self, host):
         return self.beta if host is self.alpha else self.alpha
 
-    def cut(self):
-        """Takes the link between the hosts down: nothing arrives any more, and nobody is told."""
-        run('ip', '-n', self.alpha.namespace, 'link', 'set', self.alpha.link, 'down')
+    def cut(self, host=None):
+        """Takes the link between the hosts down, at alpha's end or at the given host's: nothing arrives any more, and nobody is told."""
+        host = host or self.alpha
+        run('ip', '-n', host.namespace, 'link', 'set', host.link, 'down')
 
     def mend(self):
-        run('ip', '-n', self.alpha.namespace, 'link', 'set', self.alpha.link, 'up')
+        for host in self.hosts:
+            run('ip', '-n', host.namespace, 'link', 'set', host.link, 'up')
 
     def log(self, name):
         """What a host's daemon has logged."""

@@ -77,9 +77,9 @@ class Link(Disturbed):
     """The network goes away."""
 
     def test_cut_in_precopy(self):
-        for point in self.POINTS:
+        for number, point in enumerate(self.POINTS):
             with self.subTest(point=point):
-                code, output = self.disturb(point, self.bed.cut)
+                code, output = self.disturb(point, lambda number=number: self.bed.cut(self.bed.hosts[number % 2]))
                 self.bed.mend()
                 self.check_stayed(code, output, 'lost|connection|timed? ?out|silent|unreachable|reach|answer')
 
@@ -317,7 +317,7 @@ class Refused(Disturbed):
     def test_wrong_token(self):
         """Somebody else connects to the data port with rubbish and with a wrong token: turned away, and the migration goes on."""
         self.prepare()
-        self.bed.cut()
+        self.bed.cut(self.beta)  # the source goes on trying for seconds
         process = self.migrate_start(self.alpha, self.beta)
 
         def port():
