@@ -44,8 +44,9 @@ for bad in ("FAIL", "TIMEOUT", "ERROR", "INTERRUPT", "UNEXPECTEDPASS", "SOMETHIN
     expect(f"{bad} fails", code == 1 and lines[-1] == "1 passed, 1 failed, 0 skipped")
     expect(f"{bad} shows its log", "the log" in lines)
 
-code, lines = report([entry("a", "OK", "[  SKIPPED ] a_case\n[       OK ] b\n[  SKIPPED ] 1 test(s), listed below:\n[  SKIPPED ] a_case\n")])
+code, lines = report([entry("a", "OK", "[ RUN      ] a_case\nno such disk\n[  SKIPPED ] a_case\n[       OK ] b\n[  SKIPPED ] 1 test(s), listed below:\n[  SKIPPED ] a_case\n")])
 expect("a case that is skipped inside a program shows", code == 0 and lines[-1] == "1 passed, 0 failed, 1 skipped")
+expect("and its reason", "  plain: a: case a_case: no such disk" in lines)
 
 code, lines = report([OK], "--broken=suite live has no tests")
 expect("what is broken counts", code == 1 and lines[-1] == "1 passed, 1 failed, 0 skipped")
