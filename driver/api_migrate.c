@@ -122,8 +122,12 @@ int driver_migrate_finish(DriverClient *client, const DriverMigrateArgs *args, b
         r = driver_check_write(client, "migrate", reterr);
         if (r >= 0)
                 r = migration_params_parse(args->params, args->n_params, args->flags, &params, reterr);
-        if (r >= 0)
-                r = find_incoming(client, args, params.name, &migration, reterr);
+        if (r < 0)
+                return r;
+        r = find_incoming(client, args, params.name, &migration, cancelled ? NULL : reterr);
+        /* Nothing is left to cancel; a client takes any other error for the reason why the migration failed. */
+        if (r < 0 && cancelled)
+                return error_set(reterr, VIR_ERR_MIGRATE_FINISH_OK, _("the migration was cancelled"));
         if (r < 0)
                 return r;
         domain = domain_ref(migration->domain);

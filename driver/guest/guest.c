@@ -84,7 +84,8 @@ int guest_parse(GuestManager *manager, const char *xml, unsigned parse_flags, co
 }
 
 void guest_drop_if_gone(GuestManager *manager, Domain *domain) {
-        if (!domain->config && !domain_is_active(domain))
+        /* A migration that has lost its guest still has to answer its client. */
+        if (!domain->config && !domain_is_active(domain) && !domain->migration)
                 domain_list_remove(manager->list, domain);
 }
 
