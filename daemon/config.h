@@ -21,7 +21,7 @@ typedef struct DaemonConfig {
         unsigned migration_port_min, migration_port_max;
         unsigned migration_idle_timeout; /* seconds */
         char *hugetlbfs_mount; /* NULL: found */
-        char *ram_huge;        /* NULL: within_size */
+        char *ram_huge;        /* NULL: advise */
         char *emulator;        /* NULL: found */
         int log_level;         /* LOG_* of syslog.h */
 } DaemonConfig;

@@ -163,6 +163,8 @@ Driver *driver_free(Driver *driver) {
                 return NULL;
         driver_console_release(driver);
         driver_release_guests(driver);
+        /* With guests still there it is busy, and stays. */
+        (void) qemu_ram_unmount(&driver->guests.settings);
         domain_list_free(driver->list);
         event_bus_free(driver->bus);
         qemu_caps_cache_free(driver->caps);
