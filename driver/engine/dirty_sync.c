@@ -173,7 +173,7 @@ static void sync_stop(Dirty *dirty) {
                 (void) eventfd_write(state->stop_fd, 1);
                 worker_join(&state->worker);
         }
-        /* Unregistering wakes nobody who waits for a write fault (tests/kernel/wp-unregister.c). */
+        /* Unregistering wakes nobody who waits for a write fault (tests/kernel/test-wp-sync.c). */
         for (unsigned i = 0; i < dirty->n_blocks; i++) {
                 struct uffdio_range range = { dirty->blocks[i].address, dirty->blocks[i].ram->size_bytes };
                 (void) ioctl(dirty->uffd, UFFDIO_WAKE, &range);

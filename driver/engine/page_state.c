@@ -4,7 +4,7 @@
  * Theory of operation. A fresh RAM file reads as zero, so a zero page that was never received needs nothing at all; touching it would
  * allocate memory, which is how a sparse guest grows to its full size on the way. A page that holds data must lose it: punching a hole in the
  * file is the only call that does so for shared memory and gives the memory back. madvise(MADV_DONTNEED) only drops this process's page-table
- * entries: the next read finds the old content in the page cache (tests/kernel/dontneed-shared.c). Where memory must stay allocated (prealloc,
+ * entries: the next read finds the old content in the page cache (tests/kernel/test-holes.c). Where memory must stay allocated (prealloc,
  * locked) or a run covers a part of a huge page, zeros are written.
  */
 

@@ -179,9 +179,13 @@ static int setup_channel(Source *source, GError **reterr) {
         r = handshake_source(source->channel, source->args.token, 0, reterr);
         if (r >= 0)
                 r = send_table(source, reterr);
-        if (r >= 0)
-                channel_set_idle_timeout(source->channel, source->args.idle_timeout_usec ?: TIMEOUT_DEFAULT_USEC);
-        return r;
+        if (r < 0)
+                return r;
+        channel_set_idle_timeout(source->channel, source->args.idle_timeout_usec ?: TIMEOUT_DEFAULT_USEC);
+        pthread_mutex_lock(&source->lock);
+        source->link_up = true;
+        pthread_mutex_unlock(&source->lock);
+        return 0;
 }
 
 static int setup_sets(Source *source, GError **reterr) {
@@ -782,9 +786,12 @@ void source_cancel(Source *source, CtlCall *call) {
 void source_tick(Source *source) {
         pthread_mutex_lock(&source->lock);
         bool stuck = source->give_up_usec > 0 && clock_monotonic_usec() >= source->give_up_usec && source->channel;
+        bool alive = source->link_up && source->state < SOURCE_DONE;
         pthread_mutex_unlock(&source->lock);
         if (stuck)
                 channel_shutdown(source->channel);
+        else if (alive) /* the sender may be in a long scan, or waiting for QEMU */
+                (void) frame_send_keepalive(source->channel);
 }
 
 void source_guest_gone(Source *source) {

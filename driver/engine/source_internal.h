@@ -76,6 +76,7 @@ struct Source {
         pthread_mutex_t lock;
         pthread_cond_t changed; /* monotonic clock */
         SourceState state;
+        bool link_up; /* the channel carries frames */
         bool cancelled, stop_requested, return_ended, sender_ended, new_bandwidth;
         uint64_t bandwidth_bytes_per_sec;
         uint32_t mark_acked; /* the last round that the destination has in memory as a whole */

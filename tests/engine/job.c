@@ -115,7 +115,7 @@ void job_open(Job *job, const JobArgs *args) {
         for (unsigned i = 0; i < sizeof(job->token); i++)
                 job->token[i] = (unsigned char) (i * 7 + 1);
 
-        job->source_block = (EngineRamBlock) { .id = "ram0", .fd = job->source_fd, .size_bytes = args->size_bytes, .page_bytes = PAGE };
+        job->source_block = (EngineRamBlock) { .id = "ram0", .fd = job->source_fd, .size_bytes = args->size_bytes, .page_bytes = args->page_bytes ?: PAGE };
         job->dest_block = job->source_block;
         job->dest_block.fd = job->dest_fd;
         job->dest_block.size_bytes = args->dest_size_bytes ?: args->size_bytes;
@@ -275,9 +275,13 @@ static void compare_files(int a, int b, uint64_t size_bytes) {
         }
 }
 
-void job_verify(Job *job) {
+void job_verify_content(Job *job) {
         compare_files(job->source_fd, job->dest_fd, job->args.size_bytes);
         compare_files(job->device_in, job->device_out, DEVICE_STATE_BYTES);
+}
+
+void job_verify(Job *job) {
+        job_verify_content(job);
         uint64_t source = job_allocated(job->source_fd), dest = job_allocated(job->dest_fd);
         if (dest * 100 > source * 102)
                 fail_msg("the destination has %" G_GUINT64_FORMAT " KiB, the source %" G_GUINT64_FORMAT, dest / 1024, source / 1024);

@@ -18,6 +18,7 @@ typedef struct JobArgs {
         uint64_t work_offset_bytes, work_bytes;
         unsigned pages_per_msec;
         bool punch;
+        uint64_t page_bytes;       /* 0: 4 KiB */
         bool use_unix;
         bool populated;
         bool wrong_token;
@@ -66,6 +67,8 @@ void job_wait_failed(Job *job, JobSide *side);
 void job_switch_over(Job *job);
 /* Both sides hold the same, and the destination's file has no more than the source's by 2 %. */
 void job_verify(Job *job);
+/* Only the content. */
+void job_verify_content(Job *job);
 /* The guest still writes freely: no write protection blocks it. */
 void job_assert_guest_free(Job *job);
 /* What job_start() passes on. */

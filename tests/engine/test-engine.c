@@ -4,13 +4,18 @@
 
 #include "driver/engine/engine.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "driver/base/io.h"
 #include "driver/base/units.h"
 #include "tests/engine/job.h"
 
@@ -77,12 +82,78 @@ FIBER_TEST(test_write_load_synchronous) {
         unsetenv("FERRY_DISABLE_KERNEL");
 }
 
+/* Each 2 MiB is filled to a part: large folios are taken only where they do not cost more than 2 %. */
+FIBER_TEST(test_density) {
+        static const unsigned percents[] = { 3, 50, 90, 97, 98, 99, 100 };
+        for (size_t i = 0; i < G_N_ELEMENTS(percents); i++) {
+                Job job;
+                job_open(&job, &(JobArgs) { .size_bytes = 64 * MIB });
+                job_fill(&job, 1 * MIB, 30 * MIB, percents[i]);
+                assert_int_equal(job_start(&job, NULL), 0);
+                assert_true(job_wait_count(&job, &job.source.pendings, 1));
+                job_switch_over(&job);
+                job_verify(&job);
+                job_close(&job);
+        }
+}
+
+/* Memory that must stay allocated on the destination (prealloc, locked). */
+FIBER_TEST(test_populated) {
+        Job job;
+        job_open(&job, &(JobArgs) { .size_bytes = 32 * MIB, .n_writers = 1, .work_bytes = 16 * MIB, .pages_per_msec = 8, .punch = true, .populated = true });
+        job_fill(&job, 0, 8 * MIB, 100);
+        assert_int_equal(fallocate(job.dest_fd, 0, 0, 32 * MIB), 0);
+        standin_run(&job.guest);
+        assert_int_equal(job_start(&job, NULL), 0);
+        assert_true(job_wait_count(&job, &job.source.iterations, 4));
+        job_switch_over(&job);
+        job_verify_content(&job);
+        assert_true(job_allocated(job.dest_fd) >= 32 * MIB);
+        job_close(&job);
+}
+
+static int hugetlb_pages(int change) {
+        static const char path[] = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
+        g_autofree char *text = NULL;
+        if (file_read(path, 64, &text, NULL, NULL) < 0)
+                return -1;
+        g_autofree char *wanted = g_strdup_printf("%d", atoi(text) + change);
+        _cleanup_fd_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+        return fd < 0 || write(fd, wanted, strlen(wanted)) < 0 ? -1 : 0;
+}
+
+/* Huge pages: tracked and kept whole, sent by their parts. */
+FIBER_TEST(test_hugetlb) {
+        if (hugetlb_pages(40) < 0) {
+                print_message("no huge pages can be reserved here\n");
+                return;
+        }
+        int source_fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB), dest_fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
+        assert_int_equal(ftruncate(source_fd, 32 * MIB), 0);
+        assert_int_equal(ftruncate(dest_fd, 32 * MIB), 0);
+        Job job;
+        job_open(&job, &(JobArgs) { .size_bytes = 32 * MIB, .source_fd = source_fd, .dest_fd = dest_fd, .page_bytes = 2 * MIB, .n_writers = 1,
+                                    .work_bytes = 8 * MIB, .pages_per_msec = 1 });
+        job_fill(&job, 0, 16 * MIB, 30);
+        standin_run(&job.guest);
+        g_autoptr(GError) error = NULL;
+        assert_int_equal(job_start(&job, &error), 0);
+        assert_true(job_wait_count(&job, &job.source.iterations, 4));
+        job_switch_over(&job);
+        job_verify_content(&job);
+        job_close(&job);
+        (void) hugetlb_pages(-40);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_idle),
                 cmocka_unit_test(test_write_load),
                 cmocka_unit_test(test_write_load_with_discards),
                 cmocka_unit_test(test_write_load_synchronous),
+                cmocka_unit_test(test_density),
+                cmocka_unit_test(test_populated),
+                cmocka_unit_test(test_hugetlb),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
