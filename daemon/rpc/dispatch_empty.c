@@ -50,20 +50,6 @@ HANDLER(lookup_pool_uuid) {
                          uuid);
 }
 
-HANDLER(lookup_volume_key) {
-        const remote_storage_vol_lookup_by_key_args *args = argp;
-        return error_set(reterr, VIR_ERR_NO_STORAGE_VOL,
-                         _("There is no storage volume with key '%s': storage belongs to another daemon"),
-                         args->key);
-}
-
-HANDLER(lookup_volume_path) {
-        const remote_storage_vol_lookup_by_path_args *args = argp;
-        return error_set(reterr, VIR_ERR_NO_STORAGE_VOL,
-                         _("There is no storage volume '%s': storage belongs to another daemon"),
-                         args->path);
-}
-
 HANDLER(lookup_node_device) {
         const remote_node_device_lookup_by_name_args *args = argp;
         return error_set(reterr, VIR_ERR_NO_NODE_DEVICE,
@@ -143,10 +129,6 @@ static const Procedure procedures[] = {
           RET(remote_storage_pool_lookup_by_name_ret), .func = lookup_pool },
         { PROCEDURE(STORAGE_POOL_LOOKUP_BY_UUID), ARGS(remote_storage_pool_lookup_by_uuid_args),
           RET(remote_storage_pool_lookup_by_uuid_ret), .func = lookup_pool_uuid },
-        { PROCEDURE(STORAGE_VOL_LOOKUP_BY_KEY), ARGS(remote_storage_vol_lookup_by_key_args),
-          RET(remote_storage_vol_lookup_by_key_ret), .func = lookup_volume_key },
-        { PROCEDURE(STORAGE_VOL_LOOKUP_BY_PATH), ARGS(remote_storage_vol_lookup_by_path_args),
-          RET(remote_storage_vol_lookup_by_path_ret), .func = lookup_volume_path },
         { PROCEDURE(NODE_NUM_OF_DEVICES), ARGS(remote_node_num_of_devices_args), RET(remote_node_num_of_devices_ret),
           .func = none },
         { PROCEDURE(NODE_LIST_DEVICES), ARGS(remote_node_list_devices_args), RET(remote_node_list_devices_ret),

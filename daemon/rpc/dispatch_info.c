@@ -77,7 +77,8 @@ HANDLER(get_max_memory) {
 HANDLER(get_max_vcpus) {
         const remote_domain_get_max_vcpus_args *args = argp;
         remote_domain_get_max_vcpus_ret *ret = retp;
-        return driver_domain_vcpu_count(call->driver, dispatch_uuid(&args->dom), VIR_DOMAIN_VCPU_MAXIMUM, &ret->num, reterr);
+        return driver_domain_vcpu_count(call->driver, dispatch_uuid(&args->dom), VIR_DOMAIN_VCPU_MAXIMUM, &ret->num,
+                                        reterr);
 }
 
 HANDLER(get_vcpus_flags) {

@@ -61,4 +61,5 @@ extern const ProcedureTable stats_procedures;    /* dispatch_stats.c */
 extern const ProcedureTable migrate_procedures;  /* dispatch_migrate.c */
 extern const ProcedureTable event_procedures;    /* dispatch_event.c */
 extern const ProcedureTable empty_procedures;    /* dispatch_empty.c */
+extern const ProcedureTable volume_procedures;   /* dispatch_volume.c */
 extern const ProcedureTable qemu_procedures;     /* dispatch_qemu.c */

@@ -221,7 +221,8 @@ static void taken_over(void *userdata) {
         driver_double.console_fd = console.guest; /* any descriptor will do */
         wire_join(&other, console.wire.server, false);
         wire_open(&other);
-        wire_call_ok(&other, REMOTE_PROC_DOMAIN_OPEN_CONSOLE, WIRE_XDR(remote_domain_open_console_args), &args, NULL, NULL);
+        wire_call_ok(&other, REMOTE_PROC_DOMAIN_OPEN_CONSOLE, WIRE_XDR(remote_domain_open_console_args), &args, NULL,
+                     NULL);
         g_autoptr(Frame) frame = client_hears(&console, VIR_NET_ERROR);
         virNetMessageError error = wire_error(frame);
         assert_int_equal(error.code, VIR_ERR_OPERATION_ABORTED);
