@@ -95,10 +95,28 @@ static void complete_model(const DomainDef *def, ControllerDef *controller) {
                         controller->model_name = g_strdup(names[i].name);
 }
 
+/* Those of one type in the order of their indexes, in the places that the type has; it is the order in which they get addresses, so those that
+ * have one do not move. */
+static void sort_controllers(GPtrArray *controllers) {
+        for (unsigned n = 1; n < controllers->len; n++)
+                for (unsigned i = n, last = n; i > 0; i--) {
+                        ControllerDef *controller = g_ptr_array_index(controllers, last), *other = g_ptr_array_index(controllers, i - 1);
+
+                        if (other->type != controller->type)
+                                continue;
+                        if (other->index <= controller->index || other->info.address.type || controller->info.address.type)
+                                break;
+                        controllers->pdata[last] = other;
+                        controllers->pdata[i - 1] = controller;
+                        last = i - 1;
+                }
+}
+
 int complete_controllers(DomainDef *def, GError **reterr) {
         int r;
 
         complete_indexes(def);
+        sort_controllers(def->controllers);
         add_implicit(def);
         r = complete_drives(def, reterr);
         if (r == 0)

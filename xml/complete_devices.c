@@ -4,6 +4,7 @@
 
 #include "driver/base/i18n.h"
 #include "xml/complete_internal.h"
+#include "xml/disk_name.h"
 #include "xml/spec.h"
 
 static void complete_disk(DiskDef *disk) {
@@ -26,6 +27,29 @@ static void complete_disk(DiskDef *disk) {
                 disk->format = DISK_FORMAT_RAW;
         if (disk->device == DISK_DEVICE_CDROM)
                 disk->readonly = true;
+}
+
+/* libvirt keeps the disks of one bus together, in the order of their names, and hands out addresses in that order. */
+static void sort_disks(GPtrArray *disks) {
+        for (unsigned n = 1; n < disks->len; n++) {
+                DiskDef *disk = g_ptr_array_index(disks, n);
+                unsigned at = n;
+                bool found = false;
+
+                for (unsigned i = n; i > 0; i--) {
+                        const DiskDef *other = g_ptr_array_index(disks, i - 1);
+
+                        if (other->bus != disk->bus)
+                                continue;
+                        if (disk_name_index(other->target) > disk_name_index(disk->target))
+                                at = i - 1;
+                        else if (!found)
+                                at = i;
+                        found = true;
+                }
+                memmove(disks->pdata + at + 1, disks->pdata + at, (n - at) * sizeof(void *));
+                disks->pdata[at] = disk;
+        }
 }
 
 /* Six lower-case pairs. */
@@ -168,6 +192,7 @@ int complete_devices(DomainDef *def, GError **reterr) {
 
         for (unsigned i = 0; i < def->disks->len; i++)
                 complete_disk(g_ptr_array_index(def->disks, i));
+        sort_disks(def->disks);
         for (unsigned i = 0; i < def->nets->len && r == 0; i++)
                 r = complete_net(g_ptr_array_index(def->nets, i), reterr);
         for (unsigned i = 0; i < def->graphics->len; i++)
