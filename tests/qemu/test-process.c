@@ -3,13 +3,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -26,7 +30,7 @@
 #include "driver/base/spawn.h"
 #include "driver/base/units.h"
 #include "driver/qemu/direct_io.h"
-#include "driver/qemu/host.h"
+#include "driver/qemu/net.h"
 #include "driver/qemu/qmp.h"
 #include "real.h"
 
@@ -202,6 +206,24 @@ static void dies(void *userdata) {
         assert_true(WIFSIGNALED(seen.status) && WTERMSIG(seen.status) == SIGSEGV);
         qemu_cleanup(qemu, false);
         qemu_unref(qemu);
+}
+
+/* QEMU ends because it is told to: that is an exit with status 0. */
+static void quits(void *userdata) {
+        Real *real = userdata;
+        g_autofree char *xml = real_xml("quits", "q35", 64, NULL, NULL);
+        g_autoptr(DomainDef) def = real_def(real, xml);
+        Seen seen = {.events = g_string_new(NULL)};
+
+        Qemu *qemu = start(real, def, false, &seen);
+        assert_int_equal(qmp_quit(qemu_monitor(qemu), NULL), 0);
+        assert_int_equal(qemu_kill(qemu, 20 * USEC_PER_SEC, NULL), 0);
+        assert_int_equal(seen.exits, 1);
+        assert_true(WIFEXITED(seen.status) && WEXITSTATUS(seen.status) == 0);
+        assert_non_null(strstr(seen.events->str, "SHUTDOWN"));
+        qemu_cleanup(qemu, false);
+        qemu_unref(qemu);
+        g_string_free(seen.events, TRUE);
 }
 
 static void failures(void *userdata) {
@@ -474,6 +496,42 @@ static void state_host_model(void *userdata) {
         device_state(userdata, "q35", "<video><model type='virtio'/></video>", "<cpu mode='host-model'/>");
 }
 
+/* ---- network ---- */
+
+/* Taps are made, plugged in, and gone with QEMU. The test has a network namespace of its own. */
+static void network(void *userdata) {
+        Real *real = userdata;
+        g_autofree char *xml = real_xml("net", "q35", 64,
+                                        "<interface type='bridge'><source bridge='testbr0'/><model "
+                                        "type='virtio'/><driver queues='2'/></interface>"
+                                        "<interface type='ethernet'><target dev='testtap0'/><model "
+                                        "type='e1000e'/><link state='down'/></interface>"
+                                        "<interface type='user'><model type='virtio'/></interface>",
+                                        NULL);
+        _cleanup_fd_ int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        struct ifreq request = {};
+        Seen seen = {};
+
+        assert_false(qemu_net_is_bridge("lo"));
+        assert_int_equal(ioctl(control, SIOCBRADDBR, "testbr0"), 0);
+        assert_true(qemu_net_is_bridge("testbr0"));
+        g_autoptr(DomainDef) def = real_def(real, xml);
+        Qemu *qemu = start(real, def, false, &seen);
+        assert_string_equal(qemu_tap(qemu, 1), "testtap0");
+        assert_null(qemu_tap(qemu, 2));
+        g_autofree char *tap = g_strdup(qemu_tap(qemu, 0));
+        assert_string_equal(((const NetDef *) def->nets->pdata[0])->target, tap);
+        assert_true(qemu_net_exists(tap) && qemu_net_exists("testtap0"));
+        g_strlcpy(request.ifr_name, tap, IFNAMSIZ);
+        assert_int_equal(ioctl(control, SIOCGIFFLAGS, &request), 0);
+        assert_true((request.ifr_flags & IFF_UP) != 0);
+        assert_int_equal(ioctl(control, SIOCGIFHWADDR, &request), 0);
+        assert_int_equal((unsigned char) request.ifr_hwaddr.sa_data[0], 0xfe);
+        stop(qemu, &seen);
+        assert_false(qemu_net_exists(tap) || qemu_net_exists("testtap0"));
+        assert_int_equal(ioctl(control, SIOCBRDELBR, "testbr0"), 0);
+}
+
 /* ---- what a start writes into the definition ---- */
 
 static void choices(void *userdata) {
@@ -575,16 +633,32 @@ static void run(void **state) {
                 }                                                                                                      \
         }
 
+/* A network namespace with nothing but a loopback device in it. */
+static int enter_network(void) {
+        struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+
+        if (unshare(CLONE_NEWNET) < 0)
+                return -errno;
+        _cleanup_fd_ int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        return ioctl(control, SIOCSIFFLAGS, &request) < 0 ? -errno : 0;
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 CASE(life_q35),     CASE(life_i440fx), CASE(reattach_file),    CASE(reattach_memfd), CASE(dies),
                 CASE(failures),     CASE(allocation),  CASE(direct_io),        CASE(hugepages),      CASE(state_q35),
                 CASE(state_i440fx), CASE(state_cells), CASE(state_host_model), CASE(choices),        CASE(goldens),
+                CASE(network),      CASE(quits),
         };
         const char *missing = real_missing();
 
         if (missing) {
                 printf("skipped: %s\n", missing);
+                return REAL_SKIP;
+        }
+        int r = enter_network();
+        if (r < 0) {
+                printf("skipped: no network namespace to be had (%s)\n", strerror(-r));
                 return REAL_SKIP;
         }
         return cmocka_run_group_tests(tests, NULL, NULL);
