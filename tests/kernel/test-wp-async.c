@@ -6,6 +6,7 @@
  */
 
 #include <glib.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -86,6 +87,17 @@ static void test_new_page(void **state) {
         assert_int_equal(file_pages(guest->memfd), PAGES / 2 + 1);
 }
 
+/* A protected page that is punched is not reported: pages that vanish must be found in the file. Written again, it is. */
+static void test_punched_page(void **state) {
+        Guest *guest = *state;
+
+        assert_scan(guest, PROTECT, "wwwwwwww");
+        assert_int_equal(fallocate(guest->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 * GUEST_PAGE, GUEST_PAGE), 0);
+        assert_scan(guest, 0, "........");
+        guest_write(guest, 2, 5);
+        assert_scan(guest, 0, "..w.....");
+}
+
 /* A read changes nothing, and what this process writes through its own mapping is not seen in the other's page table. */
 static void test_not_a_write(void **state) {
         Guest *guest = *state;
@@ -118,6 +130,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_scan_protects, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_two_steps, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_new_page, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_punched_page, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_not_a_write, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_unregister, setup, teardown),
         };
