@@ -231,7 +231,7 @@ class Aborted(Disturbed):
         self.check_either(code)
 
     def test_interrupt(self):
-        """Ctrl-C in virsh, which minds it only on a terminal."""
+        """Ctrl-C in virsh, which reads it as a character of its terminal."""
         self.prepare()
         self.most_remaining = 0
         keyboard, terminal = pty.openpty()
@@ -242,7 +242,7 @@ class Aborted(Disturbed):
         os.close(terminal)
         self.addCleanup(lambda: (process.kill(), process.wait(), process.stdout.close()))
         self.reach(0.4, process)
-        process.send_signal(signal.SIGINT)
+        os.write(keyboard, b'\x03')
         code, output = self.migrate_end(process)
         self.check_stayed(code, output, 'cancel|abort')
 
@@ -352,22 +352,51 @@ for payload in (b'', b'GET / HTTP/1.0\\r\\n\\r\\n', bytes(4096), b'\\xff' * 6553
         self.assert_nothing_left()
 
     def test_destination_memory_full(self):
-        """beta's RAM file system is full in the middle of it."""
+        """beta's RAM file system becomes full in the middle of it: a small tmpfs lies over the daemon's own."""
         with open('/proc/mounts', encoding='utf-8') as mounts:
             points = [line.split()[1] for line in mounts if line.split()[2] == 'tmpfs' and line.split()[1].startswith(self.beta.root + '/')]
-        if not points:
-            self.skipTest('RAM is not on a tmpfs of its own')
+        self.assertEqual(len(points), 1)
         self.prepare()
-        for point in points:
-            hosts.run('mount', '-o', 'remount,size=48M', point)
+        hosts.run('mount', '-t', 'tmpfs', '-o', 'size=48M,mode=700', 'small', points[0])
         try:
             output = self.refused()
         finally:
-            for point in points:
-                hosts.run('mount', '-o', 'remount,size=16G', point)
+            hosts.run('umount', points[0])
         self.assert_reads(output, 'memory|space')
         self.assert_settled(self.alpha)
         self.assert_nothing_left()
+
+    def test_destination_lacks_huge_pages(self):
+        """Enough huge pages for one guest only: the destination cannot allocate."""
+        with open('/proc/sys/vm/nr_hugepages', encoding='ascii') as pages:
+            before = int(pages.read())
+        with open('/proc/meminfo', encoding='ascii') as meminfo:
+            free = int(re.search(r'HugePages_Free: +(\d+)', meminfo.read())[1])
+        wanted = before - free + 256 // 2 + 8
+        self.addCleanup(self.set_huge_pages, before)
+        self.set_huge_pages(wanted)
+        with open('/proc/sys/vm/nr_hugepages', encoding='ascii') as pages:
+            if int(pages.read()) < wanted:
+                self.skipTest(f'the kernel does not give {wanted} huge pages')
+        with open('/proc/mounts', encoding='ascii') as mounts:
+            if ' hugetlbfs ' not in mounts.read():
+                folder = os.path.join(self.bed.folder, 'huge')
+                os.makedirs(folder)
+                hosts.run('mount', '-t', 'hugetlbfs', 'none', folder)
+                self.addCleanup(hosts.run, 'umount', '-l', folder)
+        self.remove_guest()
+        self.addCleanup(self.remove_guest)
+        self.bed.boot(self.alpha, self.xml(memory_mib=256, backing='<memoryBacking><hugepages/></memoryBacking>'), 32)
+        self.snapshot()
+        output = self.refused()
+        self.assert_reads(output, 'memory|huge')
+        self.assert_settled(self.alpha)
+        self.assert_nothing_left()
+
+    @staticmethod
+    def set_huge_pages(number):
+        with open('/proc/sys/vm/nr_hugepages', 'w', encoding='ascii') as pages:
+            pages.write(str(number))
 
 
 class Lacking(Disturbed):
