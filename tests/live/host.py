@@ -385,11 +385,12 @@ class Bed:
         return name
 
     def close(self):
-        """Ends and removes everything."""
-        for host in self.hosts:
-            host.close()
+        """Ends and removes everything. Doing it twice is no harm."""
+        while self.hosts:
+            self.hosts.pop().close()
         if self.control is not None:
             self.control.close()
+            self.control = None
         if os.environ.get('FERRY_KEEP'):
             print(f'kept: {self.folder}', file=sys.stderr)
         else:
