@@ -256,6 +256,25 @@ static void put_os(GString *text, const char *arch) {
         put(text, 1, "</os>");
 }
 
+/* Whose CPU a named model is, as libvirt's schema wants it said; QEMU itself does not tell. */
+static const char *model_vendor(const char *model) {
+        static const char *const intel[] = {
+                "Broadwell", "Cascadelake", "Clearwater",  "Conroe",   "Cooperlake", "Denverton",
+                "Diamond",   "Granite",     "Haswell",     "Icelake",  "IvyBridge",  "KnightsMill",
+                "Nehalem",   "Penryn",      "SandyBridge", "Sapphire", "Sierra",     "Skylake",
+                "Snowridge", "Westmere",    "core2duo",    "coreduo",  "n270",
+        };
+        static const char *const amd[] = {"EPYC", "Opteron", "athlon", "phenom"};
+
+        for (unsigned i = 0; i < G_N_ELEMENTS(intel); i++)
+                if (g_str_has_prefix(model, intel[i]))
+                        return "Intel";
+        for (unsigned i = 0; i < G_N_ELEMENTS(amd); i++)
+                if (g_str_has_prefix(model, amd[i]))
+                        return "AMD";
+        return g_str_has_prefix(model, "Dhyana") ? "Hygon" : "unknown";
+}
+
 static void put_cpu_modes(GString *text, const QemuCaps *caps, bool kvm) {
         const char *host_model = qemu_caps_host_model(caps, kvm), *vendor = cpu_vendor();
         unsigned n = 0;
@@ -285,7 +304,10 @@ static void put_cpu_modes(GString *text, const QemuCaps *caps, bool kvm) {
         }
         put(text, 2, "<mode name='custom' supported='yes'>");
         for (unsigned i = 0; i < n; i++)
-                put(text, 3, "<model usable='%s'>%s</model>", models[i].blockers[0] ? "no" : "yes", models[i].name);
+                put(text, 3,
+                    models[i].deprecated ? "<model usable='%s' deprecated='yes' vendor='%s'>%s</model>"
+                                         : "<model usable='%s' vendor='%s'>%s</model>",
+                    models[i].blockers[0] ? "no" : "yes", model_vendor(models[i].name), models[i].name);
         put(text, 2, "</mode>");
         put(text, 1, "</cpu>");
 }
@@ -327,7 +349,6 @@ static void put_devices(GString *text, const QemuCaps *caps, bool q35) {
         put(text, 2, "<channel supported='yes'>");
         PUT_ENUM(text, 3, "type", "pty", "unix");
         put(text, 2, "</channel>");
-        put(text, 2, "<crypto supported='no'/>");
         put(text, 1, "</devices>");
 }
 
@@ -370,7 +391,6 @@ int qemu_host_domain_capabilities_xml(const QemuCaps *caps, const char *arch, co
         put(text, 2, "<genid supported='yes'/>");
         put(text, 2, "<backingStoreInput supported='no'/>");
         put(text, 2, "<backup supported='no'/>");
-        put(text, 2, "<async-teardown supported='no'/>");
         put(text, 2, "<sev supported='no'/>");
         put(text, 2, "<sgx supported='no'/>");
         put(text, 1, "</features>");

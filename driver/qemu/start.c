@@ -351,26 +351,39 @@ static int pin_thread(pid_t thread, const Bitset *cpus, GError **reterr) {
         return error_set_errno(reterr, errno, _("Cannot pin QEMU to the host CPUs %s"), text);
 }
 
-/* All threads go where the emulator may run, then each vCPU to its own place. */
+static bool is_vcpu(const QmpCpu *cpus, unsigned n, pid_t thread) {
+        for (unsigned i = 0; i < n; i++)
+                if (cpus[i].thread_id == thread)
+                        return true;
+        return false;
+}
+
+/* QEMU's own threads go where the emulator may run. */
+static int pin_emulator(pid_t pid, const Bitset *set, const QmpCpu *cpus, unsigned n, GError **reterr) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/task", (int) pid);
+        g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+        const char *entry;
+        int r = 0;
+
+        while (dir && r >= 0 && (entry = g_dir_read_name(dir))) {
+                pid_t thread = (pid_t) g_ascii_strtoll(entry, NULL, 10);
+                if (!is_vcpu(cpus, n, thread))
+                        r = pin_thread(thread, set, reterr);
+        }
+        return r;
+}
+
 static int start_pinning(Start *start, GError **reterr) {
         const DomainDef *def = start->args->def;
         const Bitset *emulator = def->cputune.emulatorpin ?: def->vcpu.cpuset;
         QmpCpu *cpus = NULL;
         unsigned n = 0;
 
-        if (!emulator && !def->vcpu.cpuset && def->cputune.vcpupins->len == 0)
+        if (!emulator && def->cputune.vcpupins->len == 0)
                 return 0;
-        if (emulator) {
-                g_autofree char *path = g_strdup_printf("/proc/%d/task", (int) start->qemu->pid);
-                g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
-                const char *entry;
-                while (dir && (entry = g_dir_read_name(dir))) {
-                        int r = pin_thread((pid_t) g_ascii_strtoll(entry, NULL, 10), emulator, reterr);
-                        if (r < 0)
-                                return r;
-                }
-        }
         int r = qmp_query_cpus(qemu_monitor(start->qemu), &cpus, &n, reterr);
+        if (r >= 0 && emulator)
+                r = pin_emulator(start->qemu->pid, emulator, cpus, n, reterr);
         for (unsigned i = 0; i < n && r >= 0; i++) {
                 const Bitset *set = def->vcpu.cpuset;
                 for (unsigned j = 0; j < def->cputune.vcpupins->len; j++) {

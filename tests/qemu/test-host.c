@@ -120,7 +120,8 @@ static void domain_capabilities(void **state) {
         assert_int_equal(qemu_host_domain_capabilities_xml(caps, NULL, NULL, NULL, &xml, NULL), 0);
         has(xml, "/domainCapabilities[domain='kvm'][machine='pc-q35-7.2'][arch='x86_64']");
         has(xml, "/domainCapabilities/cpu/mode[@name='host-passthrough'][@supported='yes']");
-        has(xml, "/domainCapabilities/cpu/mode[@name='custom']/model[@usable='no'][text()='Skylake-Client']");
+        has(xml, "/domainCapabilities/cpu/mode[@name='custom']/"
+                 "model[@usable='no'][@vendor='Intel'][text()='Skylake-Client']");
         has(xml, "/domainCapabilities/devices/disk/enum[@name='bus']/value[text()='virtio']");
         has(xml, "not(//enum[@name='bus']/value[text()='ide'])");
         assert_int_equal(qemu_host_domain_capabilities_xml(caps, "x86_64", "pc", "qemu", &tcg, NULL), 0);

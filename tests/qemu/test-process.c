@@ -496,6 +496,40 @@ static void state_host_model(void *userdata) {
         device_state(userdata, "q35", "<video><model type='virtio'/></video>", "<cpu mode='host-model'/>");
 }
 
+/* ---- pinning ---- */
+
+static int cpus_of(pid_t thread) {
+        cpu_set_t set;
+
+        assert_int_equal(sched_getaffinity(thread, sizeof(set), &set), 0);
+        return CPU_COUNT(&set) == 1 && CPU_ISSET(0, &set) ? 0 : -1;
+}
+
+/* The emulator's pinning is not the vCPUs'. */
+static void pinning(void *userdata) {
+        Real *real = userdata;
+        g_autofree char *pinned_xml =
+                real_xml("pin", "q35", 64, NULL, "<cputune><vcpupin vcpu='0' cpuset='0'/></cputune>");
+        g_autofree char *emulator_xml =
+                real_xml("pin", "q35", 64, NULL, "<cputune><emulatorpin cpuset='0'/></cputune>");
+
+        for (int i = 0; i < 2; i++) {
+                g_autoptr(DomainDef) def = real_def(real, i == 0 ? pinned_xml : emulator_xml);
+                QmpCpu *cpus = NULL;
+                unsigned n = 0;
+                Seen seen = {};
+
+                Qemu *qemu = start(real, def, false, &seen);
+                assert_int_equal(qmp_query_cpus(qemu_monitor(qemu), &cpus, &n, NULL), 0);
+                assert_int_equal(n, 1);
+                bool several = cpus_of(getpid()) < 0; /* else there is nothing to tell apart */
+                assert_int_equal(cpus_of(cpus[0].thread_id), i == 0 || !several ? 0 : -1);
+                assert_int_equal(cpus_of(qemu_pid(qemu)), i == 1 || !several ? 0 : -1);
+                qmp_cpus_free(cpus, n);
+                stop(qemu, &seen);
+        }
+}
+
 /* ---- network ---- */
 
 /* Taps are made, plugged in, and gone with QEMU. The test has a network namespace of its own. */
@@ -645,10 +679,12 @@ static int enter_network(void) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                CASE(life_q35),     CASE(life_i440fx), CASE(reattach_file),    CASE(reattach_memfd), CASE(dies),
-                CASE(failures),     CASE(allocation),  CASE(direct_io),        CASE(hugepages),      CASE(state_q35),
-                CASE(state_i440fx), CASE(state_cells), CASE(state_host_model), CASE(choices),        CASE(goldens),
-                CASE(network),      CASE(quits),
+                CASE(life_q35),         CASE(life_i440fx),  CASE(reattach_file),
+                CASE(reattach_memfd),   CASE(dies),         CASE(failures),
+                CASE(allocation),       CASE(direct_io),    CASE(hugepages),
+                CASE(state_q35),        CASE(state_i440fx), CASE(state_cells),
+                CASE(state_host_model), CASE(choices),      CASE(goldens),
+                CASE(network),          CASE(pinning),      CASE(quits),
         };
         const char *missing = real_missing();
 
