@@ -180,7 +180,22 @@ Driver *driver_free(Driver *driver) {
         return NULL;
 }
 
+/* Whether this is the first daemon since the host has booted; remembers it. */
+static bool first_since_boot(Driver *driver) {
+        g_autofree char *marker = g_build_filename(driver->guests.settings.state_dir, "autostarted", NULL);
+        g_autofree char *boot = NULL, *last = NULL;
+
+        if (file_read("/proc/sys/kernel/random/boot_id", 64, &boot, NULL, NULL) < 0)
+                return false;
+        if (file_read(marker, 64, &last, NULL, NULL) >= 0 && strcmp(boot, last) == 0)
+                return false;
+        return file_replace(marker, boot, strlen(boot), 0600, NULL) >= 0;
+}
+
 void driver_autostart(Driver *driver) {
+        if (!first_since_boot(driver))
+                return;
+
         g_autoptr(DriverClient) client = driver_client_new(driver, false, 0, 0);
         g_autoptr(GPtrArray) all = domain_list_all(driver->list);
 

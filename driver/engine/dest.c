@@ -336,6 +336,10 @@ void dest_daemon_gone(Dest *dest) {
         pthread_mutex_lock(&dest->lock);
         dest->daemon_gone = true;
         pthread_mutex_unlock(&dest->lock);
+        /* Before COMMIT the source has the guest and should hear now, not when it has stopped it and waits for READY. */
+        g_autoptr(GError) error = NULL;
+        error_set(&error, VIR_ERR_OPERATION_FAILED, _("the destination's daemon has ended"));
+        dest_fail(dest, error);
 }
 
 void dest_tick(Dest *dest) {

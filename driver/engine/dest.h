@@ -25,7 +25,7 @@ int dest_running(Dest *dest, uint64_t resume_usec, GError **reterr);
 int dest_abandon(Dest *dest, const char *reason, GError **reterr);
 /* Never start, unless COMMIT had arrived before: then *ret_committed and nothing else happens. */
 void dest_refuse(Dest *dest, bool *ret_committed);
-/* Nobody is left who could start the guest: a COMMIT is refused from now on. */
+/* Nobody is left who could start the guest: before COMMIT the job fails, and the source is told. */
 void dest_daemon_gone(Dest *dest);
 /* Called about once a second: keeps the return path alive. */
 void dest_tick(Dest *dest);

@@ -6,8 +6,8 @@
  * Theory of operation: the main thread serves the control socket (a socketpair that the daemon made, JSON lines) and owns one Source or one
  * Dest, whose threads move the memory. Their replies and events pass through the control queue, so nothing waits for the daemon.
  *
- * When the daemon is away the job goes on: a source keeps copying but never switches over, a destination keeps receiving but never takes a COMMIT.
- * Nobody can come back to this socket, so after ORPHAN_USEC the helper gives up: the guest is where it was.
+ * When the daemon is away a source keeps copying but never switches over; nobody can come back to this socket, so after ORPHAN_USEC it gives up. A
+ * destination gives up at once, unless COMMIT has made the guest its own. Either way the guest is where it was.
  */
 
 #include <errno.h>

@@ -31,7 +31,7 @@
 #define SWITCHOVER_OVERHEAD_USEC (12 * USEC_PER_MSEC) /* stop, 0.2-0.8 MB of device state, resume: measured 8-18 ms */
 #define STOP_AND_COPY_USEC (120 * USEC_PER_SEC)
 #define DEVICE_STATE_USEC (60 * USEC_PER_SEC)
-#define READY_USEC (60 * USEC_PER_SEC)
+#define READY_USEC (30 * USEC_PER_SEC)
 #define COMMIT_USEC (10 * USEC_PER_SEC)
 #define RUNNING_USEC (10 * USEC_PER_SEC)
 #define WAKE_USEC (1 * USEC_PER_SEC)
