@@ -73,6 +73,50 @@ static void test_refuses_spoilt(void **state) {
         assert_true(n > 300);
 }
 
+/* The section of the page that is about an element; NULL if it has none. */
+static char *find_section(const char *page, const char *element) {
+        g_autofree char *heading = g_strdup_printf("\n## `<%s>`\n", element);
+        const char *start = strstr(page, heading), *end;
+
+        if (!start)
+                return NULL;
+        end = strstr(start + 1, "\n## ");
+        return end ? g_strndup(start, (size_t) (end - start)) : g_strdup(start);
+}
+
+static unsigned check_documented(const char *page, const char *section, const BindSpec *spec, const char *prefix, GHashTable *seen) {
+        g_autofree char *own = find_section(page, spec->name);
+        unsigned n = 0;
+
+        if (own) {
+                section = own;
+                prefix = "";
+        }
+        if (own && !g_hash_table_add(seen, (void *) spec))
+                return 0;
+        for (const BindField *f = spec->fields; f->path; f++) {
+                g_autofree char *path = g_strconcat(prefix, *prefix && *f->path ? "/" : "", f->path, NULL);
+                g_autofree char *quoted = g_strdup_printf("`%s`", path);
+
+                if (f->spec == spec) /* an image below an image */
+                        continue;
+                if (f->kind == BIND_LIST || f->kind == BIND_STRUCT || f->kind == BIND_INLINE)
+                        n += check_documented(page, section, f->spec, path, seen);
+                else if (*path && !strstr(section, quoted))
+                        fail_msg("docs/domain-xml.md, <%s>: %s is missing", spec->name, quoted);
+                else
+                        n++;
+        }
+        return n;
+}
+
+static void test_documented(void **state) {
+        g_autofree char *page = sample_read(FERRY_SOURCE_DIR "/docs/domain-xml.md");
+        g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+
+        assert_true(check_documented(page, "", &domain_spec, "", seen) > 250);
+}
+
 static void test_missing_schema(void **state) {
         g_autofree char *xml = sample_xml("", "");
         g_autoptr(DomainDef) def = NULL;
@@ -87,6 +131,7 @@ int main(void) {
                 cmocka_unit_test(test_current),
                 cmocka_unit_test(test_accepts),
                 cmocka_unit_test(test_refuses_spoilt),
+                cmocka_unit_test(test_documented),
                 cmocka_unit_test(test_missing_schema),
         };
 
