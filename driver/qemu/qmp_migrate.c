@@ -15,6 +15,10 @@
 #define QMP_MIGRATE_FD_OUT "ferry-out"
 #define QMP_MIGRATE_FD_IN "ferry-in"
 
+#define QMP_MIGRATE_HURRY_USEC (300 * USEC_PER_MSEC)
+#define QMP_MIGRATE_HURRIED_PAUSE_USEC (USEC_PER_MSEC / 2)
+#define QMP_MIGRATE_PAUSE_USEC (10 * USEC_PER_MSEC)
+
 static const char *const migrate_state_names[] = {
         [QMP_MIGRATE_NONE] = "none",
         [QMP_MIGRATE_SETUP] = "setup",
@@ -136,11 +140,6 @@ int qmp_migrate_cancel(Monitor *monitor, GError **reterr) {
         return monitor_call(monitor, "migrate_cancel", NULL, NULL, 0, QMP_TIMEOUT_USEC, NULL, reterr);
 }
 
-int qmp_migrate_continue(Monitor *monitor, QmpMigrateState state, GError **reterr) {
-        json_object *arguments = json_add_string(json_object_new_object(), "state", qmp_migrate_state_to_string(state));
-        return monitor_call(monitor, "migrate-continue", arguments, NULL, 0, QMP_TIMEOUT_USEC, NULL, reterr);
-}
-
 int qmp_migrate_prepare_device_state(Monitor *monitor, GError **reterr) {
         static const QmpMigrateCapability capabilities[] = {
                 {"events", true},
@@ -160,8 +159,7 @@ int qmp_migrate_prepare_device_state(Monitor *monitor, GError **reterr) {
 }
 
 int qmp_migrate_wait(Monitor *monitor, uint64_t timeout_usec, QmpMigrateInfo *ret_info, GError **reterr) {
-        uint64_t deadline = clock_monotonic_usec() + timeout_usec;
-        uint64_t pause_usec = USEC_PER_MSEC;
+        uint64_t start = clock_monotonic_usec(), deadline = start + timeout_usec;
 
         for (;;) {
                 g_auto(QmpMigrateInfo) info = {};
@@ -185,9 +183,11 @@ int qmp_migrate_wait(Monitor *monitor, uint64_t timeout_usec, QmpMigrateInfo *re
                                          qmp_migrate_state_to_string(info.state),
                                          (guint64) (timeout_usec / USEC_PER_MSEC));
 
-                r = fiber_sleep(pause_usec);
+                /* The guest is stopped meanwhile, so every millisecond counts; a transfer that takes long is not
+                 * hurried by questions. */
+                r = fiber_sleep(clock_monotonic_usec() - start < QMP_MIGRATE_HURRY_USEC ? QMP_MIGRATE_HURRIED_PAUSE_USEC
+                                                                                        : QMP_MIGRATE_PAUSE_USEC);
                 if (r < 0)
                         return error_set_errno(reterr, r, _("Cannot wait for QEMU's device-state transfer"));
-                pause_usec = MIN(pause_usec * 2, 10 * USEC_PER_MSEC);
         }
 }

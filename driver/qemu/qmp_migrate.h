@@ -73,7 +73,6 @@ int qmp_migrate_fd(Monitor *monitor, int fd, GError **reterr);
 /* Destination, QEMU started with -incoming defer: reads the stream from fd (not consumed). */
 int qmp_migrate_incoming_fd(Monitor *monitor, int fd, GError **reterr);
 int qmp_migrate_cancel(Monitor *monitor, GError **reterr);
-int qmp_migrate_continue(Monitor *monitor, QmpMigrateState state, GError **reterr);
 /* What the device-state transfer needs on either side: events, x-ignore-shared, no bandwidth limit. */
 int qmp_migrate_prepare_device_state(Monitor *monitor, GError **reterr);
 /* Polls every few ms until the migration is final. 0 if completed; else the error holds QEMU's reason. */
