@@ -245,6 +245,23 @@ static void failures(void *userdata) {
                  VIR_ERR_OPERATION_FAILED, "nr_hugepages"},
                 {64, "q35", NULL, "<qemu:commandline><qemu:arg value='-no-such-option'/></qemu:commandline>",
                  VIR_ERR_OPERATION_FAILED, "no-such-option"},
+                {64, "q35",
+                 "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='/tmp'/><target "
+                 "dev='vda' bus='virtio'/></disk>",
+                 NULL, VIR_ERR_CONFIG_UNSUPPORTED, "is a folder"},
+                {64, "q35",
+                 "<disk type='block' device='disk'><driver name='qemu' type='raw'/><source dev='/dev/null'/><target "
+                 "dev='vda' bus='virtio'/></disk>",
+                 NULL, VIR_ERR_CONFIG_UNSUPPORTED, "no block device"},
+                {64, "q35", "<interface type='bridge'><source bridge='lo'/><model type='virtio'/></interface>", NULL,
+                 VIR_ERR_CONFIG_UNSUPPORTED, "is no bridge"},
+                {64, "q35",
+                 "<interface type='ethernet'><target dev='notap7' managed='no'/><model type='virtio'/></interface>",
+                 NULL, VIR_ERR_OPERATION_FAILED, "notap7"},
+                {64, "q35", NULL, "<numatune><memory mode='strict' nodeset='77'/></numatune>",
+                 VIR_ERR_CONFIG_UNSUPPORTED, "node 77"},
+                {64, "q35", "<rng model='virtio'><backend model='random'>/nonexistent/hwrng</backend></rng>", NULL,
+                 VIR_ERR_OPERATION_FAILED, "/nonexistent/hwrng"},
                 {64, "q35", NULL, "<cpu mode='host-passthrough'/>", VIR_ERR_CONFIG_UNSUPPORTED, "host-passthrough"},
         };
         for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -258,7 +275,16 @@ static void failures(void *userdata) {
         g_autoptr(DomainDef) def = real_def(real, xml);
         start_fails(real, def, VIR_ERR_CONFIG_UNSUPPORTED, "/nonexistent/qemu");
 
-        /* A shim that cannot do its work stops QEMU before main(). */
+        g_autofree char *plain = real_xml("fails", "q35", 64, NULL, NULL);
+        g_autoptr(DomainDef) kernel = real_def(real, plain);
+        kernel->os.kernel = g_strdup("/nonexistent/vmlinuz");
+        start_fails(real, kernel, VIR_ERR_OPERATION_FAILED, "/nonexistent/vmlinuz");
+        g_free(kernel->os.kernel);
+        kernel->os.kernel = NULL;
+        kernel->vcpu.max = 100000;
+        start_fails(real, kernel, VIR_ERR_CONFIG_UNSUPPORTED, "100000");
+
+        /* Without the shim there would be no live migration: better to say so now. */
         real->settings.uffd_shim = "/nonexistent/shim.so";
         g_autofree char *xml2 = real_xml("fails", "q35", 64, NULL, NULL);
         g_autoptr(DomainDef) def2 = real_def(real, xml2);
