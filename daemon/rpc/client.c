@@ -500,6 +500,10 @@ bool client_read_only(const RpcClient *client) {
         return client->read_only;
 }
 
+bool client_on_read_only_socket(const RpcClient *client) {
+        return client->read_only_socket;
+}
+
 uid_t client_uid(const RpcClient *client) {
         return client->uid;
 }

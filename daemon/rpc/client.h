@@ -51,6 +51,8 @@ RpcServer *client_server(RpcClient *client);
 /* NULL before CONNECT_OPEN. */
 DriverClient *client_driver(RpcClient *client);
 bool client_read_only(const RpcClient *client);
+/* Whether the socket it came in on is for looking only; client_read_only() can also be its own wish. */
+bool client_on_read_only_socket(const RpcClient *client);
 uid_t client_uid(const RpcClient *client);
 /* The name it was opened under; NULL before. */
 const char *client_uri(const RpcClient *client);

@@ -23,7 +23,9 @@ struct RpcServer {
         ServerLimits limits;
         GPtrArray *listeners; /* sd_event_source, each owns its descriptor; userdata tells read-only from read-write */
         GPtrArray *clients;   /* a reference each */
-        unsigned n_anonymous;
+        struct {
+                unsigned n_clients, n_anonymous;
+        } count[2]; /* of the read-write and the read-only sockets: the many who may only look do not keep others out */
         unsigned n_alive;     /* clients whose memory is still in use */
         bool stopped;
         FiberCond freed;
@@ -80,11 +82,11 @@ RpcServer *server_free(RpcServer *server) {
 
 /* Listens only while there is room: who comes later waits in the backlog instead of being turned away. */
 static void listeners_update(RpcServer *server) {
-        bool room = !server->stopped && server->clients->len < server->limits.max_clients &&
-                    server->n_anonymous < server->limits.max_anonymous_clients;
-
         for (guint i = 0; i < server->listeners->len; i++) {
                 Listener *listener = g_ptr_array_index(server->listeners, i);
+                bool room = !server->stopped &&
+                            server->count[listener->read_only].n_clients < server->limits.max_clients &&
+                            server->count[listener->read_only].n_anonymous < server->limits.max_anonymous_clients;
                 sd_event_source_set_enabled(listener->source, room ? SD_EVENT_ON : SD_EVENT_OFF);
         }
 }
@@ -126,7 +128,8 @@ int server_add_client(RpcServer *server, int fd, bool read_only, GError **reterr
         if (!client)
                 return -EIO;
         g_ptr_array_add(server->clients, client);
-        server->n_anonymous++;
+        server->count[read_only].n_clients++;
+        server->count[read_only].n_anonymous++;
         server->n_alive++;
         listeners_update(server);
         if (server->on_change)
@@ -148,13 +151,16 @@ const GPtrArray *server_clients(const RpcServer *server) {
 }
 
 void server_client_opened(RpcServer *server, RpcClient *client) {
-        server->n_anonymous--;
+        server->count[client_on_read_only_socket(client)].n_anonymous--;
         listeners_update(server);
 }
 
 void server_client_gone(RpcServer *server, RpcClient *client) {
+        bool read_only = client_on_read_only_socket(client);
+
+        server->count[read_only].n_clients--;
         if (!client_driver(client))
-                server->n_anonymous--;
+                server->count[read_only].n_anonymous--;
         g_ptr_array_remove_fast(server->clients, client);
         listeners_update(server);
         if (server->on_change)

@@ -12,7 +12,7 @@
 #include "driver/driver.h"
 
 typedef struct ServerLimits {
-        unsigned max_clients;           /* connections; more wait in the socket's backlog */
+        unsigned max_clients;           /* connections, for each kind of socket; more wait in its backlog */
         unsigned max_anonymous_clients; /* of them, those that have not opened a connection yet */
         unsigned max_client_requests;   /* calls of one client served at once; as many more wait, then it is not read */
         int keepalive_interval;         /* seconds; 0 or negative: no pings from us */

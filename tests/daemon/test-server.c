@@ -89,6 +89,12 @@ static void anonymous_limit(void *userdata) {
         for (unsigned i = 0; i < 50; i++)
                 fiber_sleep(0);
         assert_int_equal(server_n_clients(place.server), 2);
+        Wire look;
+        wire_join(&look, place.server, true); /* those who may only look have room of their own */
+        wire_open(&look);
+        wire_leave(&look);
+        double_wait(&driver_double.n_clients, 0);
+        assert_int_equal(server_n_clients(place.server), 2);
         wire_open(&wires[0]);
         wire_open(&wires[2]);
         assert_int_equal(server_n_clients(place.server), 3);
