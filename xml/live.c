@@ -14,11 +14,14 @@ static bool is_id_and_name(const char *text) {
         return end > text && *end == '-';
 }
 
+/* libvirt's forms and ours. */
 static bool is_made_up_path(const char *path) {
         g_auto(GStrv) parts = g_strsplit(path, "/", -1);
         unsigned n = g_strv_length(parts);
         const char *directory = n >= 2 ? parts[n - 2] : "", *above = n >= 3 ? parts[n - 3] : "";
 
+        if (n >= 4 && g_str_equal(above, "domains") && g_str_equal(parts[n - 4], "ferry"))
+                return true;
         if (g_str_has_prefix(directory, "domain-"))
                 return is_id_and_name(directory + strlen("domain-"));
         return g_str_equal(above, "channel") && is_id_and_name(directory);

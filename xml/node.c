@@ -64,12 +64,10 @@ typedef struct SchemaErrors {
 
 static void collect_error(void *userdata, const xmlError *error) {
         SchemaErrors *errors = userdata;
-        char *text = g_utf8_make_valid(error->message ?: "?", -1);
+        char *text = g_strchomp(g_utf8_make_valid(error->message ?: "?", -1));
 
-        g_strchomp(text);
         if (!errors->first) {
-                errors->first = g_strdup_printf(_("line %d: %s"), error->line, text);
-                g_free(text);
+                errors->first = text;
         } else {
                 g_free(errors->last);
                 errors->last = text;
@@ -102,7 +100,7 @@ int node_document_validate(xmlDoc *doc, const char *file, GError **reterr) {
         xmlRelaxNGSetValidStructuredErrors(validator, (xmlStructuredErrorFunc) collect_error, &errors);
         r = xmlRelaxNGValidateDoc(validator, doc);
         if (r != 0)
-                r = error_set(reterr, VIR_ERR_XML_INVALID_SCHEMA, _("the XML does not fit the schema '%s', %s%s%s"), file,
+                r = error_set(reterr, VIR_ERR_XML_INVALID_SCHEMA, _("the XML does not fit the schema '%s': %s%s%s"), file,
                               errors.first ?: "?", errors.last ? "; " : "", errors.last ?: "");
 finish:
         g_free(errors.first);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+
 #include "driver/base/i18n.h"
 #include "xml/def.h"
 #include "xml/device.h"
@@ -41,6 +43,21 @@ static int validate_schema(const xmlDoc *doc, const char *schema_dir, GError **r
         return node_document_validate(copy, file, reterr);
 }
 
+/* libxml2 says little more than in which element it gave up. The parser says what is wrong in the same document. */
+static int explain_schema_error(const xmlNode *root, GError *schema_error, GError **reterr) {
+        g_autoptr(DomainDef) def = domain_def_new();
+        g_autoptr(GError) error = NULL;
+        int r;
+
+        if (!error_is(schema_error, VIR_ERR_XML_INVALID_SCHEMA) || bind_parse(&domain_spec, root, def, &error) == 0) {
+                g_propagate_error(reterr, schema_error);
+                return -EINVAL;
+        }
+        r = error_set(reterr, VIR_ERR_XML_INVALID_SCHEMA, "%s", error->message);
+        g_error_free(schema_error);
+        return r;
+}
+
 static int check_numbers(const DomainDef *def, GError **reterr) {
         g_autoptr(GArray) devices = device_list(def);
 
@@ -66,9 +83,10 @@ int domain_def_parse(const char *xml, size_t length, unsigned flags, const char 
         if (count_elements(root) > MAX_ELEMENTS)
                 return error_set(reterr, VIR_ERR_XML_ERROR, _("the XML has more than %u elements"), MAX_ELEMENTS);
         if (flags & DOMAIN_PARSE_VALIDATE) {
-                r = validate_schema(doc, schema_dir, reterr);
-                if (r < 0)
-                        return r;
+                GError *error = NULL;
+
+                if (validate_schema(doc, schema_dir, &error) < 0)
+                        return explain_schema_error(root, error, reterr);
         }
         def = domain_def_new();
         r = bind_parse(&domain_spec, root, def, reterr);

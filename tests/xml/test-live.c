@@ -107,6 +107,7 @@ static void test_made_up(void **state) {
                 "<channel type='unix'><source mode='bind' path='/run/ferry/channel/target/domain-3-a b/one'/><target type='virtio' name='one'/></channel>"
                 "<channel type='unix'><source mode='bind' path='/run/libvirt/qemu/channel/3-vm/two'/><target type='virtio' name='two'/></channel>"
                 "<channel type='unix'><source mode='bind' path='/srv/vm/domain-x/three'/><target type='virtio' name='three'/></channel>"
+                "<channel type='unix'><source mode='bind' path='/run/libvirt/ferry/domains/vm-11111111/channel3.sock'/><target type='virtio' name='four'/></channel>"
                 "<graphics type='vnc' port='5903' autoport='yes'/>"
                 "<interface type='bridge'><source bridge='br0'/><target dev='vnet12'/></interface>"
                 "<interface type='bridge'><source bridge='br0'/><target dev='vnetwork'/></interface>");
@@ -115,6 +116,7 @@ static void test_made_up(void **state) {
         assert_null(((const CharDef *) g_ptr_array_index(def->channels, 0))->source_path);
         assert_null(((const CharDef *) g_ptr_array_index(def->channels, 1))->source_path);
         assert_string_equal(((const CharDef *) g_ptr_array_index(def->channels, 2))->source_path, "/srv/vm/domain-x/three");
+        assert_null(((const CharDef *) g_ptr_array_index(def->channels, 3))->source_path);
         assert_int_equal(((const GraphicsDef *) g_ptr_array_index(def->graphics, 0))->port, -1);
         assert_null(((const NetDef *) g_ptr_array_index(def->nets, 0))->target);
         assert_string_equal(((const NetDef *) g_ptr_array_index(def->nets, 1))->target, "vnetwork");

@@ -97,7 +97,7 @@ static void test_error_code(void **state) {
 
         assert_true(parse_validated(xml, &error) < 0);
         assert_int_equal(error_code(error), VIR_ERR_XML_INVALID_SCHEMA);
-        assert_non_null(strstr(error->message, "iothreads"));
+        assert_non_null(strstr(error->message, "<iothreads> is not supported by Ferry"));
 }
 
 /* The section of the page that is about an element; NULL if it has none. */
