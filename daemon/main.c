@@ -7,10 +7,11 @@
  * configuration, directories, the instance lock), then runs the loop until something asks for its end:
  *
  *      start fiber: driver_new() ─► server ─► sockets ─► READY ─► driver_autostart()
- *      SIGTERM, SIGINT, idle timeout ─► stop fiber: no new clients ─► driver_quiesce() ─► clients end ─► loop ends
+ *      SIGTERM, SIGINT, idle timeout ─► stop fiber: driver_quiesce() ─► sockets close, clients end ─► loop ends
  *      SIGHUP ─► the configuration is read again
  *
- * Guests are not ours to stop: they run on, and the next daemon finds them by what is in state_dir.
+ * While jobs come to their end, clients are still served: one may want to look, or to abort. Guests are not ours to
+ * stop: they run on, and the next daemon finds them by what is in state_dir.
  */
 
 #include <errno.h>
@@ -295,7 +296,8 @@ static void raise_fd_limit(void) {
         }
 }
 
-/* The parent waits until its child is ready or gone, and exits with the outcome. The child gets a session of its own. */
+/* The parent waits until its child is ready or gone, and exits with the outcome. The child gets a session of its own.
+ * */
 static int go_to_background(int *ret_ready_fd, GError **reterr) {
         int fds[2] = { -EBADF, -EBADF };
 
