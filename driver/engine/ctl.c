@@ -3,6 +3,7 @@
 #include "driver/engine/ctl.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -129,6 +130,11 @@ void ctl_event(Ctl *ctl, const char *name, json_object *data, bool optional) {
         json_add(message, "data", data);
         json_add(message, "timestamp", timestamp);
         queue(ctl, message, optional);
+}
+
+bool ctl_peer_gone(const Ctl *ctl) {
+        struct pollfd pollfd = { .fd = ctl->fd, .events = POLLRDHUP };
+        return poll(&pollfd, 1, 0) > 0 && (pollfd.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
 void ctl_wake(Ctl *ctl) {

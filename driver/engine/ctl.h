@@ -40,6 +40,8 @@ void ctl_abandon(Ctl *ctl);
 /* Any thread. result and data are consumed and may be NULL. */
 void ctl_reply(CtlCall *call, json_object *result);
 void ctl_reply_error(CtlCall *call, const GError *error);
+/* Any thread: whether the daemon has closed its end, also before the main thread has come to see it. */
+bool ctl_peer_gone(const Ctl *ctl);
 /* Any thread: makes the main thread look around. */
 void ctl_wake(Ctl *ctl);
 /* Any thread. optional: may be dropped when the daemon does not read (numbers that the next event brings again). */

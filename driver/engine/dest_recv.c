@@ -241,10 +241,10 @@ static int take_commit(Dest *dest) {
         bool gone = dest->daemon_gone;
         pthread_mutex_unlock(&dest->lock);
         /* Without a daemon nobody would start the guest; not answering leaves the source paused, and the guest safe there. */
-        if (gone || !dest_set_state(dest, DEST_COMMITTED))
+        if (gone || ctl_peer_gone(dest->ctl) || !dest_set_state(dest, DEST_COMMITTED))
                 return -ECANCELED;
         /* It belongs here now, also when the answer does not get through, or when nobody is there to hear of it. */
-        if (dest->commit_fd >= 0 && (fd_write_all(dest->commit_fd, "C", 1) < 0 || fsync(dest->commit_fd) < 0))
+        if (dest->commit_fd >= 0 && fd_write_all(dest->commit_fd, "C", 1) < 0)
                 log_debug("the commit cannot be recorded, ignoring: a restart of the daemon just now would lose it");
         (void) frame_send(dest->channel, WIRE_COMMIT_ACK, 0, NULL, 0);
         ctl_event(dest->ctl, "committed", NULL, false);

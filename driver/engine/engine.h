@@ -88,8 +88,9 @@ typedef struct EngineDestArgs {
         unsigned port_min, port_max;             /* first free one is taken */
         const char *unix_path;                   /* instead of TCP */
         int device_state_fd;                     /* the engine writes QEMU's device state here and closes it; not consumed */
-        /* A file, open for writing, that records the commit: the engine writes one byte 'C' into it and fsyncs before it acknowledges COMMIT, so that a
-         * restarted daemon knows whose the guest is even if nobody was there to hear `committed`. Not consumed; -1: none. */
+        /* A file, open for writing, that records the commit: the engine writes one byte 'C' into it before it acknowledges COMMIT, so that a restarted
+         * daemon knows whose the guest is even if nobody was there to hear `committed`. It is not synced to disk (5 ms of downtime here): if this host
+         * goes down, so does the guest, and the record says nothing any more. Not consumed; -1: none. */
         int commit_fd;
         uint64_t device_state_max_bytes;         /* refuse more (default 1 GiB when 0) */
         uint64_t idle_timeout_usec;              /* peer silent that long (it sends keepalives each second): failed. 0: 10 s */
