@@ -84,6 +84,7 @@ typedef struct OsDef {
         OsImageFormat loader_format;
         char *nvram;          /* path of the variable store; NULL: made up when the domain starts */
         char *nvram_template;
+        OsImageFormat nvram_template_format; /* raw is all there is */
         OsImageFormat nvram_format;
         char *kernel, *initrd, *cmdline;
         GPtrArray *boots; /* OsBootDef; excluded by devices' own boot order */

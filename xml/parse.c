@@ -10,22 +10,34 @@
 
 /*
  * Bounds that keep hostile XML cheap: libxml2's schema validation and some of our own checks take time that grows with the square of the number of
- * elements. Guests are far below; metadata may be as long as it likes, since nobody looks into it.
+ * elements, and stack that grows with their depth (about 3 KiB for each image of a chain, of a fiber's). Guests are far below; metadata may be as
+ * large and as deep as libxml2 reads it, since nobody looks into it.
  */
 #define MAX_ELEMENTS 16384
+#define MAX_DEPTH 64
 #define MAX_DEVICES 512
 
 static bool is_metadata(const xmlNode *node) {
         return node->parent && node->parent->parent == (const xmlNode *) node->doc && xmlStrEqual(node->name, (const xmlChar *) "metadata");
 }
 
-static unsigned count_elements(const xmlNode *node) {
-        unsigned count = 1;
-
+static void measure(const xmlNode *node, unsigned depth, unsigned *inout_count, unsigned *inout_depth) {
+        ++*inout_count;
+        *inout_depth = MAX(*inout_depth, depth);
         for (const xmlNode *child = node->children; child && !is_metadata(node); child = child->next)
                 if (child->type == XML_ELEMENT_NODE)
-                        count += count_elements(child);
-        return count;
+                        measure(child, depth + 1, inout_count, inout_depth);
+}
+
+static int check_size(const xmlNode *root, GError **reterr) {
+        unsigned count = 0, depth = 0;
+
+        measure(root, 1, &count, &depth);
+        if (count > MAX_ELEMENTS)
+                return error_set(reterr, VIR_ERR_XML_ERROR, _("the XML has more than %u elements"), MAX_ELEMENTS);
+        if (depth > MAX_DEPTH)
+                return error_set(reterr, VIR_ERR_XML_ERROR, _("the XML has elements more than %u deep"), MAX_DEPTH);
+        return 0;
 }
 
 /* Metadata is left out: the schema allows everything there. */
@@ -80,8 +92,9 @@ int domain_def_parse(const char *xml, size_t length, unsigned flags, const char 
         name = node_name(root);
         if (!g_str_equal(name, "domain"))
                 return error_set(reterr, VIR_ERR_XML_ERROR, _("the XML describes a <%.64s>, not a <domain>"), name);
-        if (count_elements(root) > MAX_ELEMENTS)
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("the XML has more than %u elements"), MAX_ELEMENTS);
+        r = check_size(root, reterr);
+        if (r < 0)
+                return r;
         if (flags & DOMAIN_PARSE_VALIDATE) {
                 GError *error = NULL;
 

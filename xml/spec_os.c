@@ -61,6 +61,8 @@ const BindSpec os_spec = {
                 { "loader/@format", BIND_ENUM, AT(loader_format), .names = os_image_format_names, .flags = BIND_HOST },
                 { "loader", BIND_STRING, AT(loader), .flags = BIND_HOST },
                 { "nvram/@template", BIND_STRING, AT(nvram_template), .flags = BIND_HOST },
+                { "nvram/@templateFormat", BIND_ENUM, AT(nvram_template_format), .names = os_image_format_names,
+                  .allow = SPEC_BIT(OS_IMAGE_FORMAT_RAW), .flags = BIND_HOST },
                 { "nvram/@format", BIND_ENUM, AT(nvram_format), .names = os_image_format_names, .flags = BIND_HOST },
                 { "nvram", BIND_STRING, AT(nvram), .flags = BIND_HOST },
                 { "kernel", BIND_STRING, AT(kernel), .flags = BIND_HOST },
