@@ -14,7 +14,7 @@
  * large and as deep as libxml2 reads it, since nobody looks into it.
  */
 #define MAX_ELEMENTS 16384
-#define MAX_DEPTH 64
+#define MAX_DEPTH 80 /* chains of images have at most 64, driver/qemu/image.h */
 #define MAX_DEVICES 512
 
 static bool is_metadata(const xmlNode *node) {
