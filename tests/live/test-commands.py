@@ -39,8 +39,8 @@ class Host(case.LiveCase):
         self.assertEqual(self.bed.alpha.virsh('pool-list', '--all', '--name'), '')
 
     def test_unknown_procedure(self):
-        output = self.bed.alpha.refused('nodedev-list')
-        self.assert_reads(output, 'not supported by the connection driver')
+        output = self.bed.alpha.refused('iface-begin')
+        self.assert_reads(output, 'unknown procedure: 220')
 
     def test_no_such_domain(self):
         for command in ('start', 'dominfo', 'destroy', 'undefine', 'migrate-getspeed', 'domjobinfo'):
