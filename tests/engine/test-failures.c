@@ -2,13 +2,16 @@
 
 /* What goes wrong between two helpers: each time the guest stays free and whole on the source, and the error says what happened. */
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -291,6 +294,38 @@ FIBER_TEST(test_device_state_too_large) {
         job_close(&job);
 }
 
+/* The destination's memory file cannot grow any more: found while data arrives, and when a large folio is asked for. */
+FIBER_TEST(test_no_memory) {
+        char folder[] = "/tmp/ferry-full-XXXXXX";
+        assert_non_null(mkdtemp(folder));
+        if (mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, "size=4M") < 0) {
+                print_message("tmpfs cannot be mounted here\n");
+                rmdir(folder);
+                return;
+        }
+        for (unsigned percent = 50; percent <= 100; percent += 50) {
+                Job job;
+                JobArgs args = small;
+                g_autofree char *path = g_strdup_printf("%s/ram", folder);
+                args.dest_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+                assert_true(args.dest_fd >= 0);
+                (void) unlink(path);
+                assert_int_equal(ftruncate(args.dest_fd, (off_t) args.size_bytes), 0);
+                job_open(&job, &args);
+                job_fill(&job, 0, 16 * MIB, percent);
+                (void) job_start(&job, NULL);
+                job_wait_failed(&job, &job.source);
+                job_wait_failed(&job, &job.dest);
+                assert_int_equal(job.dest.error->code, VIR_ERR_NO_MEMORY);
+                assert_text(job.dest.error, "no memory is left for the guest's RAM block 'ram0'");
+                assert_text(job.source.error, "no memory is left");
+                job_assert_guest_free(&job);
+                job_close(&job);
+        }
+        umount2(folder, MNT_DETACH);
+        rmdir(folder);
+}
+
 FIBER_TEST(test_order_of_calls) {
         Job job;
         job_open(&job, &small);
@@ -346,6 +381,7 @@ int main(void) {
                 cmocka_unit_test(test_source_killed_sync),
                 cmocka_unit_test(test_guest_killed),
                 cmocka_unit_test(test_device_state_too_large),
+                cmocka_unit_test(test_no_memory),
                 cmocka_unit_test(test_order_of_calls),
                 cmocka_unit_test(test_bandwidth_limit),
         };
