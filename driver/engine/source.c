@@ -22,7 +22,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -32,16 +31,9 @@
 #include "driver/base/io.h"
 #include "driver/base/json.h"
 #include "driver/base/log.h"
-#include "driver/base/units.h"
 #include "driver/engine/frame.h"
-#include "driver/engine/handshake.h"
 #include "driver/engine/stats.h"
 
-#define FRAME_BYTES (1 * MIB)
-#define IDLE_USEC (100 * USEC_PER_MSEC)
-#define KEEPALIVE_USEC USEC_PER_SEC
-#define STATS_USEC (200 * USEC_PER_MSEC)
-#define TIMEOUT_DEFAULT_USEC (10 * USEC_PER_SEC)
 #define LAST_WORDS_USEC USEC_PER_SEC /* how long a broken sender waits for the destination's own reason */
 
 static const struct {
@@ -73,7 +65,7 @@ const char *source_doing(SourceState state) {
 }
 
 /* Under lock. */
-static bool set_state_locked(Source *source, SourceState state) {
+bool source_set_state_locked(Source *source, SourceState state) {
         if (!(states[source->state].next & (1u << state))) {
                 log_debug("source: %s -> %s refused", states[source->state].name, states[state].name);
                 return false;
@@ -86,7 +78,7 @@ static bool set_state_locked(Source *source, SourceState state) {
 
 bool source_set_state(Source *source, SourceState state) {
         pthread_mutex_lock(&source->lock);
-        bool done = set_state_locked(source, state);
+        bool done = source_set_state_locked(source, state);
         pthread_mutex_unlock(&source->lock);
         return done;
 }
@@ -113,7 +105,7 @@ void source_fail(Source *source, const GError *error) {
         /* COMMIT may have arrived or not: nobody here can know. */
         if (source->state == SOURCE_COMMITTING)
                 unknown = g_steal_pointer(&source->commit_call);
-        bool first = set_state_locked(source, SOURCE_FAILED);
+        bool first = source_set_state_locked(source, SOURCE_FAILED);
         if (first) {
                 source->failure = g_error_copy(error);
                 source->give_up_usec = clock_monotonic_usec() + LAST_WORDS_USEC;
@@ -139,7 +131,7 @@ void source_fail(Source *source, const GError *error) {
 }
 
 /* Waits for a change or for usec. Under lock. */
-static void wait_locked(Source *source, uint64_t usec) {
+void source_wait_locked(Source *source, uint64_t usec) {
         struct timespec until;
         clock_gettime(CLOCK_MONOTONIC, &until);
         uint64_t nsec = (uint64_t) until.tv_nsec + usec % USEC_PER_SEC * NSEC_PER_USEC;
@@ -148,410 +140,21 @@ static void wait_locked(Source *source, uint64_t usec) {
         pthread_cond_timedwait(&source->changed, &source->lock, &until);
 }
 
-/* ---- setup ---- */
-
-static int send_table(Source *source, GError **reterr) {
-        g_autofree unsigned char *bytes = g_malloc0_n(source->n_blocks, WIRE_BLOCK_BYTES);
-        for (unsigned i = 0; i < source->n_blocks; i++) {
-                WireBlock block = { .size_bytes = source->blocks[i].size_bytes, .page_bytes = source->blocks[i].page_bytes };
-                g_strlcpy(block.id, source->blocks[i].id, sizeof(block.id));
-                wire_block_encode(&block, bytes + i * WIRE_BLOCK_BYTES);
-        }
-        int r = frame_send(source->channel, WIRE_RAM_TABLE, source->n_blocks, bytes, (size_t) source->n_blocks * WIRE_BLOCK_BYTES);
-        if (r < 0)
-                return channel_error(source->channel, r, _("agreeing on the memory layout"), reterr);
-        return frame_expect(source->channel, WIRE_ACCEPT, NULL, 0, _("agreeing on the memory layout"), reterr);
-}
-
-static int setup_channel(Source *source, GError **reterr) {
-        int fd = -EBADF;
-        g_autofree char *peer = NULL;
-        uint64_t connect_timeout = source->args.connect_timeout_usec ?: TIMEOUT_DEFAULT_USEC;
-        int r = channel_connect(source->host, source->args.port, source->unix_path, connect_timeout, &fd, &peer, reterr);
-        if (r < 0)
-                return r;
-        pthread_mutex_lock(&source->lock);
-        source->channel = channel_new(fd, peer, connect_timeout);
-        if (source->cancelled)
-                channel_shutdown(source->channel);
-        pthread_mutex_unlock(&source->lock);
-
-        r = handshake_source(source->channel, source->args.token, 0, reterr);
-        if (r >= 0)
-                r = send_table(source, reterr);
-        if (r < 0)
-                return r;
-        channel_set_idle_timeout(source->channel, source->args.idle_timeout_usec ?: TIMEOUT_DEFAULT_USEC);
-        pthread_mutex_lock(&source->lock);
-        source->link_up = true;
-        pthread_mutex_unlock(&source->lock);
-        return 0;
-}
-
-static int setup_sets(Source *source, GError **reterr) {
-        source->current = g_new0(PageSet, source->n_blocks);
-        source->next = g_new0(PageSet, source->n_blocks);
-        for (unsigned i = 0; i < source->n_blocks; i++) {
-                int r = page_set_init(&source->current[i], source->blocks[i].n_pages);
-                if (r >= 0)
-                        r = page_set_init(&source->next[i], source->blocks[i].n_pages);
-                if (r < 0)
-                        return error_set_errno(reterr, r, _("cannot allocate the page table of RAM block '%s'"), source->blocks[i].id);
-        }
-        return 0;
-}
-
-static int setup(Source *source, GError **reterr) {
-        int r = setup_sets(source, reterr);
-        if (r < 0)
-                return r;
-        r = setup_channel(source, reterr);
-        if (r < 0)
-                return r;
-        r = dirty_new(source->blocks, source->n_blocks, source->args.qemu_pid, source->args.uffd_async, source->args.uffd_sync, DIRTY_AUTO,
-                      &source->dirty, reterr);
-        if (r < 0)
-                return r;
-        log_debug("dirty tracking: %s", source->dirty->ops->name);
-        EngineStats stats = { .round = 1 };
-        for (unsigned i = 0; i < source->n_blocks; i++) {
-                page_set_merge(&source->current[i], &source->dirty->blocks[i].known);
-                stats.total_bytes += source->blocks[i].size_bytes;
-                stats.resident_bytes += ram_block_allocated(&source->blocks[i]);
-        }
-        source->batch = send_batch_new();
-        r = source_pending(source, false, false, &stats, reterr);
-        if (r < 0)
-                return r;
-        uint64_t now = clock_monotonic_usec();
-        stats.setup_usec = now - source->start_usec;
-        source->round_start_usec = source->last_sync_usec = now;
-
-        pthread_mutex_lock(&source->lock);
-        source->stats = stats;
-        CtlCall *call = NULL;
-        if (!source->cancelled && set_state_locked(source, SOURCE_PRECOPY))
-                call = g_steal_pointer(&source->start_call);
-        pthread_mutex_unlock(&source->lock);
-        if (!call)
-                return -ECANCELED;
-        r = worker_start(&source->returner, "return-path", source_return_worker, source);
-        if (r < 0) {
-                error_set_errno(reterr, r, _("cannot start a thread"));
-                ctl_reply_error(call, reterr ? *reterr : NULL);
-                return r;
-        }
-        ctl_reply(call, stats_to_json(&stats));
-        return 0;
-}
-
-/* ---- rounds ---- */
-
-static void publish(Source *source, EngineStats *stats) {
-        stats->transferred_bytes = channel_sent_bytes(source->channel);
-        stats->normal_pages = source->data_pages;
-        stats->zero_pages = source->zero_pages;
-        stats->bandwidth_bytes_per_sec = source->rate.bytes_per_sec;
-        pthread_mutex_lock(&source->lock);
-        source->stats = *stats;
-        pthread_mutex_unlock(&source->lock);
-}
-
-/* Only the sender changes stats, so it may copy them, work on the copy and publish it. */
-static EngineStats copy_stats(Source *source) {
-        pthread_mutex_lock(&source->lock);
-        EngineStats stats = source->stats;
-        pthread_mutex_unlock(&source->lock);
-        return stats;
-}
-
-static void next_becomes_current(Source *source) {
-        for (unsigned i = 0; i < source->n_blocks; i++) {
-                PageSet empty = source->current[i];
-                source->current[i] = source->next[i];
-                source->next[i] = empty;
-        }
-        source->cursor_block = 0;
-        source->cursor_unit = 0;
-        source->large_region = UINT64_MAX;
-}
-
-static uint64_t set_bytes(const Source *source, const PageSet *sets) {
-        uint64_t bytes = 0;
-        for (unsigned i = 0; i < source->n_blocks; i++)
-                bytes += sets[i].n_set * source->blocks[i].page_bytes;
-        return bytes;
-}
-
-/* Answers what arrived while a frame was on its way. */
-static int serve_requests(Source *source, GError **reterr) {
-        pthread_mutex_lock(&source->lock);
-        if (source->new_bandwidth) {
-                pace_set(&source->pace, source->bandwidth_bytes_per_sec, clock_monotonic_usec());
-                source->new_bandwidth = false;
-        }
-        g_autoptr(GPtrArray) calls = source->exact_calls;
-        source->exact_calls = g_ptr_array_new();
-        pthread_mutex_unlock(&source->lock);
-        if (calls->len == 0)
-                return 0;
-
-        EngineStats stats = copy_stats(source);
-        g_autoptr(GError) error = NULL;
-        int r = source_pending(source, true, false, &stats, &error);
-        if (r >= 0)
-                publish(source, &stats);
-        for (guint i = 0; i < calls->len; i++)
-                if (r < 0)
-                        ctl_reply_error(g_ptr_array_index(calls, i), error);
-                else
-                        ctl_reply(g_ptr_array_index(calls, i), stats_to_json(&stats));
-        if (r < 0)
-                g_propagate_error(reterr, g_steal_pointer(&error));
-        return r;
-}
-
-static bool stop_requested(Source *source) {
-        pthread_mutex_lock(&source->lock);
-        bool stop = source->stop_requested;
-        pthread_mutex_unlock(&source->lock);
-        return stop;
-}
-
-/* Waits until something is asked, or for usec; keeps the link alive. */
-static int pause_sender(Source *source, uint64_t usec) {
-        uint64_t until = clock_monotonic_usec() + usec;
-        for (;;) {
-                uint64_t now = clock_monotonic_usec();
-                pthread_mutex_lock(&source->lock);
-                bool wanted = source->stop_requested || source->cancelled || source->state == SOURCE_FAILED || source->new_bandwidth ||
-                              source->exact_calls->len > 0;
-                if (!wanted && now < until)
-                        wait_locked(source, MIN(until - now, KEEPALIVE_USEC));
-                pthread_mutex_unlock(&source->lock);
-                if (wanted || now >= until)
-                        return 0;
-                int r = frame_send_keepalive(source->channel);
-                if (r < 0)
-                        return r;
-        }
-}
-
-/*
- * Waits until the destination has the round in memory. What sits in socket buffers (up to 10 MB here) would otherwise have to be received
- * while the guest is stopped, and would count as sent when the bandwidth is measured.
- */
-static int drain(Source *source, uint32_t round) {
-        uint64_t start = clock_monotonic_usec(), until = start + (source->args.idle_timeout_usec ?: TIMEOUT_DEFAULT_USEC), now = start;
-        int r = frame_send(source->channel, WIRE_MARK, round, NULL, 0);
-        if (r < 0)
-                return r;
-        for (;;) {
-                pthread_mutex_lock(&source->lock);
-                bool over = source->mark_acked == round || source->stop_requested || source->cancelled || source->state == SOURCE_FAILED;
-                if (!over)
-                        wait_locked(source, KEEPALIVE_USEC);
-                pthread_mutex_unlock(&source->lock);
-                now = clock_monotonic_usec();
-                if (over)
-                        break;
-                /* The socket's queue moves as long as the destination receives at all. */
-                if (now >= until && channel_queued_bytes(source->channel) > 0)
-                        return -ETIMEDOUT;
-                r = frame_send_keepalive(source->channel);
-                if (r < 0)
-                        return r;
-        }
-        rate_sent(&source->rate, 0, now - start);
-        return 0;
-}
-
-/* An exact sync; only now the counter moves, only then the event goes out. */
-static int end_round(Source *source, GError **reterr) {
-        EngineStats stats = copy_stats(source);
-        int drained = drain(source, (uint32_t) stats.round);
-        if (drained < 0)
-                return channel_error(source->channel, drained, source_doing(SOURCE_PRECOPY), reterr);
-        uint64_t before = clock_monotonic_usec(), window = MAX(before - source->last_sync_usec, 1);
-        int r = source_pending(source, true, false, &stats, reterr);
-        if (r < 0)
-                return r;
-        source->last_sync_usec = before;
-        uint64_t sent = channel_sent_bytes(source->channel), now = clock_monotonic_usec();
-        stats.round++;
-        stats.round_bytes = sent - source->round_start_bytes;
-        stats.round_usec = before - source->round_start_usec;
-        stats.dirty_bytes_per_sec = (uint64_t) ((double) set_bytes(source, source->next) * USEC_PER_SEC / (double) window);
-        source->round_start_bytes = sent;
-        source->round_start_usec = now;
-        next_becomes_current(source);
-        publish(source, &stats);
-        ctl_event(source->ctl, "iteration", stats_to_json(&stats), false);
-        return 0;
-}
-
-/* Nothing to send: looks again from time to time. Returns once there is something, or something is asked. */
-static int idle(Source *source, GError **reterr) {
-        int r = pause_sender(source, IDLE_USEC);
-        if (r < 0)
-                return channel_error(source->channel, r, source_doing(SOURCE_PRECOPY), reterr);
-        if (stop_requested(source) || source_interrupted(source))
-                return 0;
-        EngineStats stats = copy_stats(source);
-        uint64_t before = clock_monotonic_usec(), window = MAX(before - source->last_sync_usec, 1);
-        r = source_pending(source, true, false, &stats, reterr);
-        if (r < 0)
-                return r;
-        source->last_sync_usec = before;
-        uint64_t found = set_bytes(source, source->next);
-        stats.dirty_bytes_per_sec = (uint64_t) ((double) found * USEC_PER_SEC / (double) window);
-        publish(source, &stats);
-        r = frame_send_keepalive(source->channel);
-        if (r < 0)
-                return channel_error(source->channel, r, source_doing(SOURCE_PRECOPY), reterr);
-        if (found == 0) {
-                ctl_event(source->ctl, "pending", stats_to_json(&stats), true);
-                return 0;
-        }
-        source->round_start_bytes = channel_sent_bytes(source->channel);
-        source->round_start_usec = clock_monotonic_usec();
-        next_becomes_current(source);
-        return 0;
-}
-
-static void tell_progress(Source *source, uint64_t *last_usec) {
-        uint64_t now = clock_monotonic_usec();
-        if (now - *last_usec < STATS_USEC)
-                return;
-        *last_usec = now;
-        EngineStats stats = copy_stats(source);
-        (void) source_pending(source, false, false, &stats, NULL);
-        publish(source, &stats);
-        ctl_event(source->ctl, "stats", stats_to_json(&stats), true);
-}
-
-/* Until the daemon says that the guest is stopped. */
-static int precopy(Source *source, GError **reterr) {
-        uint64_t last_stats = clock_monotonic_usec();
-        while (!stop_requested(source)) {
-                if (source_interrupted(source))
-                        return -ECANCELED;
-                int r = serve_requests(source, reterr);
-                if (r < 0)
-                        return r;
-                uint64_t wait = pace_wait_usec(&source->pace, clock_monotonic_usec());
-                if (wait > 0) {
-                        r = pause_sender(source, wait);
-                        if (r < 0)
-                                return channel_error(source->channel, r, source_doing(SOURCE_PRECOPY), reterr);
-                        continue;
-                }
-                tell_progress(source, &last_stats);
-                bool empty = set_bytes(source, source->current) == 0;
-                if (!empty) {
-                        r = source_send_some(source, pace_frame_bytes(&source->pace, FRAME_BYTES));
-                        if (r < 0)
-                                return channel_error(source->channel, r, source_doing(SOURCE_PRECOPY), reterr);
-                        if (set_bytes(source, source->current) == 0)
-                                r = end_round(source, reterr);
-                } else if (set_bytes(source, source->next) > 0) /* a query has found it */
-                        next_becomes_current(source);
-                else
-                        r = idle(source, reterr);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
-}
-
-/* ---- switchover ---- */
-
-static int send_end(Source *source) {
-        unsigned char bytes[WIRE_END_BYTES];
-        wire_end_encode(&(WireEnd) { .data_pages = source->data_pages, .zero_pages = source->zero_pages, .device_bytes = source->device_bytes }, bytes);
-        return frame_send(source->channel, WIRE_END, 0, bytes, sizeof(bytes));
-}
-
-static int stop_and_copy(Source *source, GError **reterr) {
-        if (!source_set_state(source, SOURCE_STOPPING))
-                return -ECANCELED;
-        int r = worker_start(&source->device, "device-state", source_device_worker, source);
-        if (r < 0)
-                return error_set_errno(reterr, r, _("cannot start a thread"));
-
-        EngineStats stats = copy_stats(source);
-        uint64_t start = clock_monotonic_usec();
-        r = source_pending(source, true, true, &stats, reterr);
-        if (r < 0)
-                return r;
-        stats.final_scan_usec = clock_monotonic_usec() - start;
-        publish(source, &stats);
-        /* What the last round had not sent yet, and what is new: one set. */
-        for (unsigned i = 0; i < source->n_blocks; i++)
-                page_set_merge(&source->next[i], &source->current[i]);
-        next_becomes_current(source);
-        do {
-                if (source_interrupted(source))
-                        return -ECANCELED;
-                r = source_send_some(source, FRAME_BYTES);
-        } while (r > 0);
-        if (r < 0)
-                return channel_error(source->channel, r, source_doing(SOURCE_STOPPING), reterr);
-
-        worker_join(&source->device);
-        if (source->device_error < 0) {
-                g_propagate_error(reterr, g_steal_pointer(&source->device_failure));
-                return source->device_error;
-        }
-        if (!source_set_state(source, SOURCE_SENT))
-                return -ECANCELED;
-        r = send_end(source);
-        if (r < 0)
-                return channel_error(source->channel, r, source_doing(SOURCE_STOPPING), reterr);
-        (void) source_pending(source, false, true, &stats, NULL);
-        stats.device_state_bytes = source->device_bytes;
-        publish(source, &stats);
-
-        pthread_mutex_lock(&source->lock);
-        CtlCall *call = g_steal_pointer(&source->stop_call);
-        pthread_mutex_unlock(&source->lock);
-        if (call)
-                ctl_reply(call, stats_to_json(&stats));
-        return 0;
-}
-
-/* Waits for the end, keeping the link alive and sending COMMIT when it is asked for. */
-static int finish(Source *source, GError **reterr) {
-        for (;;) {
-                pthread_mutex_lock(&source->lock);
-                bool commit = source->state == SOURCE_READY && source->commit_call && !source->cancelled;
-                if (commit)
-                        set_state_locked(source, SOURCE_COMMITTING);
-                bool over = source->state == SOURCE_DONE || source->state == SOURCE_FAILED || source->cancelled || source->return_ended;
-                if (!commit && !over)
-                        wait_locked(source, KEEPALIVE_USEC);
-                pthread_mutex_unlock(&source->lock);
-                if (over)
-                        return 0;
-                int r = commit ? frame_send(source->channel, WIRE_COMMIT, 0, NULL, 0) : frame_send_keepalive(source->channel);
-                if (r < 0)
-                        return channel_error(source->channel, r, source_doing(source_get_state(source)), reterr);
-        }
-}
+/* ---- the sender ---- */
 
 /* The destination may have said why before the link broke. */
 static void wait_for_last_words(Source *source) {
         uint64_t until = clock_monotonic_usec() + LAST_WORDS_USEC, now;
         pthread_mutex_lock(&source->lock);
         while (source->returner.started && !source->return_ended && (now = clock_monotonic_usec()) < until)
-                wait_locked(source, until - now);
+                source_wait_locked(source, until - now);
         pthread_mutex_unlock(&source->lock);
 }
 
 /* Tells the destination how it ended here, and makes a failure known. */
 static void end_job(Source *source, int result, const GError *error) {
         pthread_mutex_lock(&source->lock);
-        bool cancelled = source->cancelled && set_state_locked(source, SOURCE_CANCELLED);
+        bool cancelled = source->cancelled && source_set_state_locked(source, SOURCE_CANCELLED);
         pthread_mutex_unlock(&source->lock);
 
         if (cancelled) {
@@ -573,13 +176,13 @@ static void end_job(Source *source, int result, const GError *error) {
 static void sender_worker(void *userdata) {
         Source *source = userdata;
         g_autoptr(GError) error = NULL;
-        int r = setup(source, &error);
+        int r = source_setup(source, &error);
         if (r >= 0)
-                r = precopy(source, &error);
+                r = source_precopy(source, &error);
         if (r >= 0)
-                r = stop_and_copy(source, &error);
+                r = source_switch_over(source, &error);
         if (r >= 0)
-                r = finish(source, &error);
+                r = source_finish(source, &error);
 
         /* The guest may live on here: first of all its writes are free again. */
         source->dirty = dirty_free(source->dirty);
@@ -597,6 +200,7 @@ static void sender_worker(void *userdata) {
         for (size_t i = 0; i < G_N_ELEMENTS(calls); i++)
                 if (calls[i])
                         ctl_reply_error(calls[i], error);
+        source_answer_exact(source, NULL, error);
         if (cancel_call)
                 ctl_reply(cancel_call, NULL);
         ctl_wake(source->ctl);

@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "driver/base/clock.h"
+#include "driver/base/units.h"
 #include "driver/engine/channel.h"
 #include "driver/engine/dirty.h"
 #include "driver/engine/pace.h"
@@ -31,6 +33,10 @@ typedef enum SourceState {
         SOURCE_FAILED,
         SOURCE_STATE_MAX_,
 } SourceState;
+
+#define SOURCE_FRAME_BYTES (1 * MIB)
+#define SOURCE_KEEPALIVE_USEC USEC_PER_SEC
+#define SOURCE_TIMEOUT_USEC (10 * USEC_PER_SEC) /* connecting, and silence, unless the daemon says otherwise */
 
 /* What one kind of state still has to move, by when it may move. */
 typedef struct Pending {
@@ -99,6 +105,32 @@ SourceState source_get_state(Source *source);
 void source_fail(Source *source, const GError *error);
 /* Whether the sender must stop what it does: cancelled, failed. */
 bool source_interrupted(Source *source);
+
+/* The same under the lock. */
+bool source_set_state_locked(Source *source, SourceState state);
+/* Waits for a change, or for usec. Under the lock. */
+void source_wait_locked(Source *source, uint64_t usec);
+
+/* source_setup.c, source_rounds.c, source_switch.c: what the sender does, in this order. Negative: the job ends; without *reterr it was interrupted. */
+int source_setup(Source *source, GError **reterr);
+/* Until the daemon says that the guest is stopped. */
+int source_precopy(Source *source, GError **reterr);
+int source_switch_over(Source *source, GError **reterr);
+/* Waits for the end, keeping the link alive and sending COMMIT when it is asked for. */
+int source_finish(Source *source, GError **reterr);
+
+/* source_rounds.c; sender only. Only the sender changes stats, so it may copy them, work on the copy and publish it. */
+EngineStats source_copy_stats(Source *source);
+/* Adds the counters of the moment to stats, and lets others see them. */
+void source_publish(Source *source, EngineStats *stats);
+/* What `next` holds is what is sent from now on. */
+void source_next_becomes_current(Source *source);
+/* Answers the exact queries that wait, with stats or with error. */
+void source_answer_exact(Source *source, const EngineStats *stats, const GError *error);
+/* Bytes in one set per block. */
+uint64_t source_set_bytes(const Source *source, const PageSet *sets);
+/* Whether the daemon has asked for the switch. */
+bool source_stop_requested(Source *source);
 
 /* source_send.c; sender only. */
 struct SendBatch *send_batch_new(void);
