@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The whole daemon with its driver and a real QEMU, through python3-libvirt: test-python.py VIRTFERRYD
 
-The guest has no system in it: firmware that looks for a disk is guest enough for what the daemon does. It runs under TCG, as any user.
+The guest has no system in it: firmware that looks for a disk is guest enough for what the daemon does. It runs under
+TCG, as any user.
 """
 
 import contextlib
@@ -210,8 +211,8 @@ class Python(unittest.TestCase):
 
     def test_nothing_of_other_daemons(self):
         connection = self.daemon().open()
-        for call in ('listAllNetworks', 'listAllStoragePools', 'listAllInterfaces', 'listAllSecrets', 'listAllNWFilters',
-                     'listAllDevices', 'listNetworks', 'listDefinedNetworks', 'listStoragePools',
+        for call in ('listAllNetworks', 'listAllStoragePools', 'listAllInterfaces', 'listAllSecrets',
+                     'listAllNWFilters', 'listAllDevices', 'listNetworks', 'listDefinedNetworks', 'listStoragePools',
                      'listDefinedStoragePools', 'listInterfaces', 'listSecrets', 'listNWFilters'):
             self.assertEqual(getattr(connection, call)(), [], call)
         self.refused(libvirt.VIR_ERR_NO_NETWORK, libvirt.VIR_FROM_NETWORK, connection.networkLookupByName, 'default')
@@ -275,8 +276,8 @@ class Python(unittest.TestCase):
         first.createXML(GUEST.format(name='vm1'))
         streams = [first.newStream(), second.newStream(), second.newStream()]
         first.lookupByName('vm1').openConsole(None, streams[0])
-        self.refused(libvirt.VIR_ERR_OPERATION_FAILED, libvirt.VIR_FROM_QEMU, second.lookupByName('vm1').openConsole, None,
-                     streams[1])
+        self.refused(libvirt.VIR_ERR_OPERATION_FAILED, libvirt.VIR_FROM_QEMU,
+                     second.lookupByName('vm1').openConsole, None, streams[1])
         second.lookupByName('vm1').openConsole(None, streams[2], libvirt.VIR_DOMAIN_CONSOLE_FORCE)
         self.refused(libvirt.VIR_ERR_OPERATION_ABORTED, libvirt.VIR_FROM_QEMU, streams[0].recv, 1)
         streams[2].finish()
@@ -339,6 +340,37 @@ class Python(unittest.TestCase):
         del domain
         daemon.open().lookupByName('vm1').destroy()
         daemon.wait()
+
+    def test_session(self):
+        """An ordinary user's client finds no daemon and starts ours."""
+        home = tempfile.mkdtemp(prefix='ferry-session-')
+        self.addCleanup(shutil.rmtree, home, ignore_errors=True)
+        words = ['virsh', '-c', 'ferry:///session?mode=direct']
+        if os.geteuid() == 0:
+            os.chown(home, 65534, 65534)
+            user = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']
+            if subprocess.run([*user, 'test', '-x', os.path.abspath(sys.argv[1])], check=False).returncode != 0:
+                self.skipTest('other users cannot get at the build tree')
+            words = user + words
+        environment = {'PATH': os.environ['PATH'], 'HOME': home, 'XDG_RUNTIME_DIR': home, 'XDG_CONFIG_HOME': home,
+                       'XDG_CACHE_HOME': home, 'VIRTD_PATH': os.path.dirname(os.path.abspath(sys.argv[1]))}
+
+        def virsh(*arguments):
+            return subprocess.run([*words, *arguments], env=environment, stdout=subprocess.PIPE, text=True, check=True,
+                                  timeout=SECONDS, cwd='/').stdout
+
+        self.assertIn('ferry:///session', virsh('uri'))
+        with open(f'{home}/libvirt/virtferryd.pid', encoding='ascii') as file:
+            pidfd = os.pidfd_open(int(file.read()))
+        self.addCleanup(os.close, pidfd)
+        self.addCleanup(signal.pidfd_send_signal, pidfd, signal.SIGTERM)
+        guest = f'{home}/guest.xml'
+        with open(guest, 'w', encoding='utf-8') as file:
+            file.write(GUEST.format(name='mine'))
+        os.chmod(guest, 0o644)
+        virsh('create', guest)
+        self.assertEqual(virsh('list', '--name').split(), ['mine'])
+        virsh('destroy', 'mine')
 
     def test_one_per_root(self):
         daemon = self.daemon()
