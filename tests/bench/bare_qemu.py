@@ -93,7 +93,9 @@ def run_on(folder, control, groups, options, backend, multifd):
         wait.wait_for('the end of the migration', lambda: source.qmp.command('query-migrate').get('status') in
                       ('completed', 'failed', 'cancelled'), 600, 0.01)
         end = time.monotonic()
-        status = source.qmp.command('query-migrate')  # the total time is set a moment after the state
+        status = source.qmp.command('query-migrate')
+        if status['status'] == 'completed':  # the total time is set a moment after the state
+            status = wait.wait_for('the total time', lambda: (answer := source.qmp.command('query-migrate'))['total-time'] and answer, 10, 0.01)
         if status['status'] != 'completed':
             raise qmp.QmpError(f'migration {status["status"]}: {status.get("error-desc")}')
         control.wait_beat(30, pid=destination.pid, after=start)

@@ -11,7 +11,7 @@ import measure
 
 def run(options):
     """Boots, fills, migrates, verifies. Returns the measured numbers."""
-    bed = hosts.Bed(network=False)
+    bed = hosts.Bed(network=False, log_level=2)
     try:
         return run_on(bed, options)
     finally:

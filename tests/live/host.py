@@ -81,7 +81,7 @@ class Host:
         os.makedirs(folder)
         with open(os.path.join(folder, 'virtferryd.conf'), 'w', encoding='utf-8') as config:
             config.write(f'hostname = "{name}"\nhost_uuid = "{uuid.uuid4()}"\nmigration_host = "{address}"\n'
-                         'migration_idle_timeout = 4\nlog_level = 1\n')
+                         f'migration_idle_timeout = 4\nlog_level = {bed.log_level}\n')
 
     # the daemon
 
@@ -264,10 +264,11 @@ class Host:
 class Bed:
     """Both hosts, the link between them, a folder that both see (disks, the guest's control line).
 
-    Without network both are on the machine's own loopback interface (for the benchmark, so that the veth pair costs nothing)."""
+    log_level is the daemons' (1: everything). Without network both are on the machine's own loopback interface (for the benchmark, so that the veth pair costs nothing)."""
 
-    def __init__(self, network=True):
+    def __init__(self, network=True, log_level=1):
         self.network = network
+        self.log_level = log_level
         self.tag = f'{os.getpid() % 0x100000:05x}'
         self.folder = tempfile.mkdtemp(prefix='ferry-live-', dir='/var/tmp')
         os.chmod(self.folder, 0o755)

@@ -93,7 +93,7 @@ def report(bed, source_ram, before, wall, began):
 
 
 def run(options):
-    bed = hosts.Bed()
+    bed = hosts.Bed(log_level=2)
     try:
         start(bed, options)
         source_ram = measure.Ram(bed.alpha.qemu(), options.memory * hosts.MIB)
