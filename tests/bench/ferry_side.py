@@ -9,25 +9,25 @@ import host as hosts
 import measure
 
 
-def run(options):
-    """Boots, fills, migrates, verifies. Returns the measured numbers."""
+def run(options, size):
+    """Boots a guest of size MiB, fills, migrates, verifies. Returns the measured numbers."""
     bed = hosts.Bed(network=False, log_level=2)
     try:
-        return run_on(bed, options)
+        return run_on(bed, options, size)
     finally:
         bed.close()
 
 
-def run_on(bed, options):
+def run_on(bed, options, size):
     control = bed.control
     for host in bed.hosts:
         host.start()
     alpha, beta = bed.hosts
-    name = bed.boot(alpha, bed.domain_xml('bench', options.size, devices=f'<emulator>{options.qemu}</emulator>',
+    name = bed.boot(alpha, bed.domain_xml('bench', size, devices=f'<emulator>{options.qemu}</emulator>',
                                           domain_type='kvm' if options.accel == 'kvm' else 'qemu'))
     control.command(f'fill {options.fill} 64', 600)
     options.prepare(control)
-    source_ram = measure.Ram(alpha.qemu(), options.size << 20)
+    source_ram = measure.Ram(alpha.qemu(), size << 20)
     before = source_ram.bytes()
     groups = [host.group for host in bed.hosts]
     idle = options.baseline(groups)
@@ -39,7 +39,7 @@ def run_on(bed, options):
     control.wait_beat(30, pid=beta.qemu(), after=start)
     used = [group.seconds() - seconds - rate * (time.monotonic() - start) for group, seconds, rate in zip(groups, cpu, idle)]
     job = alpha.connection().lookupByName(name).jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
-    destination_ram = measure.ram_bytes(beta.qemu(), options.size << 20)
+    destination_ram = measure.ram_bytes(beta.qemu(), size << 20)
     result = {
         'total_sec': job['time_elapsed'] / 1e3,
         'command_sec': end - start,

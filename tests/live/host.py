@@ -264,7 +264,8 @@ class Host:
 class Bed:
     """Both hosts, the link between them, a folder that both see (disks, the guest's control line).
 
-    log_level is the daemons' (1: everything). Without network both are on the machine's own loopback interface (for the benchmark, so that the veth pair costs nothing)."""
+    log_level is the daemons' (1: everything). Without network both are on the machine's own loopback interface (for the benchmark, so
+    that the veth pair costs nothing)."""
 
     def __init__(self, network=True, log_level=1):
         self.network = network
