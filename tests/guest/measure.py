@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a migration costs: RAM that is really allocated, and processor time of whole process trees."""
 
+import contextlib
 import os
 import re
+
+import wait
 
 MIB = 1 << 20
 
@@ -97,8 +100,10 @@ class CpuGroup:
             return [int(pid) for pid in procs.read().split()]
 
     def close(self):
-        """Removes the group; it must be empty."""
-        try:
-            os.rmdir(self.path)
-        except OSError:
-            pass
+        """Removes the group; its processes must have been told to end."""
+        def gone():
+            with contextlib.suppress(OSError):
+                os.rmdir(self.path)
+            return not os.path.exists(self.path)
+        with contextlib.suppress(wait.NotInTime):
+            wait.wait_for('the end of the processes', gone, 5)

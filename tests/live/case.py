@@ -5,6 +5,7 @@ every test ends with."""
 import contextlib
 import os
 import re
+import signal
 import sys
 import threading
 import time
@@ -246,4 +247,14 @@ def main():
         print(f'skipped: {LIVE}')
         sys.exit(77)
     os.environ['LC_ALL'] = 'C.UTF-8'
-    unittest.main(module='__main__', verbosity=2, failfast=bool(os.environ.get('FERRY_FAILFAST')))
+
+    def interrupted(*_):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGTERM, interrupted)  # a test runner's way to say that the time is up
+    try:
+        unittest.main(module='__main__', verbosity=2, failfast=bool(os.environ.get('FERRY_FAILFAST')))
+    finally:
+        # unittest skips the cleaning of a class when it is interrupted.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        hosts.close_all()

@@ -261,6 +261,15 @@ class Host:
             run('ip', 'netns', 'del', self.namespace, check=False)
 
 
+BEDS = []
+
+
+def close_all():
+    """Closes every bed that is still open."""
+    while BEDS:
+        BEDS[-1].close()
+
+
 class Bed:
     """Both hosts, the link between them, a folder that both see (disks, the guest's control line).
 
@@ -268,13 +277,15 @@ class Bed:
     that the veth pair costs nothing)."""
 
     def __init__(self, network=True, log_level=1):
+        BEDS.append(self)
         self.network = network
         self.log_level = log_level
+        self.folder = None
+        self.hosts = []
+        self.control = None
         self.tag = f'{os.getpid() % 0x100000:05x}'
         self.folder = tempfile.mkdtemp(prefix='ferry-live-', dir='/var/tmp')
         os.chmod(self.folder, 0o755)
-        self.hosts = []
-        self.control = None
         self.kernel, self.initrd = guest.images()
         self.kvm = guest.kvm_boots()
         try:
@@ -388,11 +399,15 @@ class Bed:
 
     def close(self):
         """Ends and removes everything. Doing it twice is no harm."""
+        if self in BEDS:
+            BEDS.remove(self)
         while self.hosts:
             self.hosts.pop().close()
         if self.control is not None:
             self.control.close()
             self.control = None
+        if self.folder is None:
+            return
         if os.environ.get('FERRY_KEEP'):
             print(f'kept: {self.folder}', file=sys.stderr)
         else:
