@@ -9,7 +9,8 @@
 #define PACE_FRAME_MIN UINT64_C(65536)
 #define PACE_FRAMES_PER_SEC 50
 
-#define RATE_WINDOW_BYTES UINT64_C(4194304) /* less than that mostly measures the socket's buffer */
+#define RATE_BUFFERS_BYTES UINT64_C(8388608) /* what the socket buffers of both ends may hold */
+#define RATE_WINDOW_BYTES UINT64_C(4194304)
 #define RATE_WINDOW_USEC UINT64_C(100000)
 
 void pace_set(Pace *pace, uint64_t bytes_per_sec, uint64_t now_usec) {
@@ -34,7 +35,7 @@ uint64_t pace_frame_bytes(const Pace *pace, uint64_t max) {
         return CLAMP(pace->bytes_per_sec / PACE_FRAMES_PER_SEC / 4096 * 4096, MIN(PACE_FRAME_MIN, max), max);
 }
 
-void rate_sent(Rate *rate, uint64_t bytes, uint64_t usec) {
+static void add(Rate *rate, uint64_t bytes, uint64_t usec) {
         rate->bytes += bytes;
         rate->usec += usec;
         if ((rate->bytes < RATE_WINDOW_BYTES && rate->usec < RATE_WINDOW_USEC) || rate->usec == 0)
@@ -42,4 +43,22 @@ void rate_sent(Rate *rate, uint64_t bytes, uint64_t usec) {
         uint64_t now = (uint64_t) ((double) rate->bytes * USEC_PER_SEC / (double) rate->usec);
         rate->bytes_per_sec = rate->bytes_per_sec == 0 ? now : (rate->bytes_per_sec * 7 + now) / 8;
         rate->bytes = rate->usec = 0;
+}
+
+void rate_sent(Rate *rate, uint64_t bytes, uint64_t usec) {
+        rate->round_bytes += bytes;
+        if (rate->round_bytes > RATE_BUFFERS_BYTES)
+                add(rate, bytes, usec);
+        else {
+                rate->buffered_bytes += bytes;
+                rate->buffered_usec += usec;
+        }
+}
+
+void rate_round(Rate *rate, uint64_t usec) {
+        if (rate->round_bytes > RATE_BUFFERS_BYTES || rate->buffered_usec + usec >= RATE_WINDOW_USEC)
+                add(rate, rate->buffered_bytes, rate->buffered_usec + usec);
+        else if (rate->bytes_per_sec == 0 && rate->buffered_usec + usec > 0)
+                rate->bytes_per_sec = (uint64_t) ((double) rate->buffered_bytes * USEC_PER_SEC / (double) (rate->buffered_usec + usec));
+        rate->round_bytes = rate->buffered_bytes = rate->buffered_usec = 0;
 }

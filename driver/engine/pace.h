@@ -25,7 +25,12 @@ uint64_t pace_frame_bytes(const Pace *pace, uint64_t max);
 typedef struct Rate {
         uint64_t bytes_per_sec; /* the estimate; 0: none yet */
         uint64_t bytes, usec;   /* of the window that is being filled */
+        uint64_t round_bytes;   /* sent since the round began */
+        uint64_t buffered_bytes, buffered_usec; /* the part of them that may only have filled socket buffers */
 } Rate;
 
-/* Accounts for bytes whose sending took usec. */
+/* Accounts for bytes whose sending took usec. The first megabytes of a round may only fill buffers, so their time says nothing: they are set aside. */
 void rate_sent(Rate *rate, uint64_t bytes, uint64_t usec);
+/* All of the round has arrived; waiting for that took usec. What was set aside counts now, unless the round was too short to say anything and a better
+ * estimate exists. */
+void rate_round(Rate *rate, uint64_t usec);

@@ -136,7 +136,7 @@ static int drain(Source *source, uint32_t round) {
                 if (r < 0)
                         return r;
         }
-        rate_sent(&source->rate, 0, now - start);
+        rate_round(&source->rate, now - start);
         return 0;
 }
 

@@ -30,6 +30,7 @@
 #define LARGE_PAGES (WIRE_LARGE_BYTES / WIRE_PAGE_BYTES)
 #define LARGE_PAGES_MIN 502 /* of 512: 98 % */
 #define LARGE_DATA_MIN 256
+#define ZERO_BYTES_MAX UINT64_C(67108864) /* per frame: looking for more takes so long that requests would wait */
 #define DEVICE_CHUNK_BYTES 262144u
 #define DEVICE_READ_TIMEOUT_MSEC 10000
 #define DEVICE_POLL_MSEC 200
@@ -52,7 +53,7 @@ void send_batch_free(SendBatch *batch) {
 
 /* Whether one more run of any kind may be added. */
 static bool batch_full(const SendBatch *batch, uint64_t max_bytes) {
-        return batch->n_runs + 2 >= WIRE_RUNS_MAX || batch->data_bytes + WIRE_PAGE_BYTES > max_bytes;
+        return batch->n_runs + 2 >= WIRE_RUNS_MAX || batch->data_bytes + WIRE_PAGE_BYTES > max_bytes || batch->zero_bytes >= ZERO_BYTES_MAX;
 }
 
 static void batch_add(SendBatch *batch, const RamBlock *ram, unsigned block, WireKind kind, uint64_t offset, uint64_t length) {

@@ -42,8 +42,6 @@ static void test_no_limit(void **state) {
 /* Sending time only: what happens between two calls does not exist for it. */
 static void test_rate(void **state) {
         Rate rate = { 0 };
-        rate_sent(&rate, 1000, 10);
-        assert_int_equal(rate.bytes_per_sec, 0);
         for (unsigned i = 0; i < 100; i++)
                 rate_sent(&rate, 4 << 20, 4000);
         assert_in_range(rate.bytes_per_sec, 1000000000, 1100000000);
@@ -56,7 +54,39 @@ static void test_rate(void **state) {
         assert_in_range(rate.bytes_per_sec, 0, 20000);
 }
 
+/* 100 MB/s, and buffers that take the first 6 MB of a round at once: they are drained at the end of it. */
+static void test_buffers(void **state) {
+        Rate rate = { 0 };
+        for (unsigned i = 0; i < 6; i++)
+                rate_sent(&rate, 1000000, 10);
+        assert_int_equal(rate.bytes_per_sec, 0);
+        for (unsigned i = 0; i < 94; i++)
+                rate_sent(&rate, 1000000, 10000);
+        rate_round(&rate, 60000);
+        assert_in_range(rate.bytes_per_sec, 95000000, 105000000);
+
+        /* Short rounds measure the way there and back, not the link. */
+        for (unsigned i = 0; i < 1000; i++) {
+                rate_sent(&rate, 4096, 5);
+                rate_round(&rate, 1000);
+        }
+        assert_in_range(rate.bytes_per_sec, 95000000, 105000000);
+        /* Unless they take long: then the link has become slow. */
+        for (unsigned i = 0; i < 100; i++) {
+                rate_sent(&rate, 1000000, 5);
+                rate_round(&rate, 1000000);
+        }
+        assert_in_range(rate.bytes_per_sec, 900000, 1100000);
+
+        /* Better than nothing. */
+        Rate first = { 0 };
+        rate_sent(&first, 1000000, 10);
+        rate_round(&first, 9990);
+        assert_in_range(first.bytes_per_sec, 99000000, 101000000);
+}
+
 int main(void) {
-        const struct CMUnitTest tests[] = { cmocka_unit_test(test_limit), cmocka_unit_test(test_no_limit), cmocka_unit_test(test_rate) };
+        const struct CMUnitTest tests[] = { cmocka_unit_test(test_limit), cmocka_unit_test(test_no_limit), cmocka_unit_test(test_rate),
+                                            cmocka_unit_test(test_buffers) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
