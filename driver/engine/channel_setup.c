@@ -57,7 +57,7 @@ static int connect_tcp(const char *host, unsigned port, uint64_t until, int *ret
         snprintf(service, sizeof(service), "%u", port);
         struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG }, *found = NULL;
         int r = getaddrinfo(host, service, &hints, &found);
-        if (r == EAI_NONAME) { /* loopback-only hosts have no "configured" address */
+        if (r != 0) { /* a host with nothing but loopback has no "configured" address */
                 hints.ai_flags = 0;
                 r = getaddrinfo(host, service, &hints, &found);
         }
