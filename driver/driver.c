@@ -50,6 +50,17 @@ static void on_migrating_guest_exited(Domain *domain, void *userdata) {
                 migration_end(migration, false);
 }
 
+/* virsh migrate --abort-on-error. */
+static void on_migrating_guest_io_error(Domain *domain, const char *disk, void *userdata) {
+        Migration *migration = domain->migration;
+
+        if (migration->incoming || !(migration->params.flags & VIR_MIGRATE_ABORT_ON_ERROR) || migration->failure)
+                return;
+        error_set(&migration->failure, VIR_ERR_OPERATION_FAILED, _("migration of domain '%s' was aborted: disk '%s' had an I/O error"),
+                  domain->name, disk);
+        fiber_cond_broadcast(&migration->changed);
+}
+
 static void driver_configure(Driver *driver, const DriverConfig *config) {
         const char *helpers = config->helper_dir;
 
@@ -65,6 +76,7 @@ static void driver_configure(Driver *driver, const DriverConfig *config) {
         };
         driver->guests.default_emulator = keep(driver, config->emulator);
         driver->guests.migrating_guest_exited = on_migrating_guest_exited;
+        driver->guests.migrating_guest_io_error = on_migrating_guest_io_error;
         driver->migrations = (MigrationContext){
                 .guests = &driver->guests,
                 .engine_helper = keep_path(driver, helpers, "virt-ferry-engine"),
@@ -326,6 +338,10 @@ int driver_find(const DriverClient *client, const unsigned char *uuid, Domain **
 int driver_check_active(const Domain *domain, GError **reterr) {
         if (!domain_is_active(domain))
                 return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain is not running"));
+        if (!domain->qemu)
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                 _("QEMU of domain '%s' runs, but does not answer since the daemon was restarted: end that process, then restart the daemon"),
+                                 domain->name);
         return 0;
 }
 

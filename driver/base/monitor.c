@@ -262,13 +262,13 @@ Monitor *monitor_new(sd_event *event, int fd, const char *name, const MonitorCal
 
 static int monitor_gone(Monitor *monitor, GError **reterr) {
         error_set(reterr, VIR_ERR_OPERATION_FAILED, "%s",
-                  monitor->reason ? monitor->reason->message : _("the connection was closed"));
+                  monitor && monitor->reason ? monitor->reason->message : _("the connection was closed"));
         return -ENOTCONN;
 }
 
 static int monitor_exchange(Monitor *monitor, json_object *request, const int *fds, size_t n_fds, uint64_t timeout_usec,
                      json_object **ret_reply, GError **reterr) {
-        g_autoptr(Monitor) keep = monitor_ref(monitor);
+        g_autoptr(Monitor) keep = monitor ? monitor_ref(monitor) : NULL;
         g_autoptr(json_object) owned = request;
         const char *command = json_get_string(request, "execute");
         PendingCall call = { 0 };
@@ -276,7 +276,7 @@ static int monitor_exchange(Monitor *monitor, json_object *request, const int *f
         uint64_t *id = NULL;
         int r = 0;
 
-        if (monitor->fd < 0)
+        if (!monitor || monitor->fd < 0)
                 return monitor_gone(monitor, reterr);
         id = g_new(uint64_t, 1);
         *id = monitor->next_id++;
@@ -300,11 +300,13 @@ static int monitor_exchange(Monitor *monitor, json_object *request, const int *f
         monitor_write(monitor);
         while (!call.reply && !call.gone && r >= 0)
                 r = fiber_cond_wait(&call.cond, timeout_usec);
-        if (call.reply) {
+        /* An answer from a peer that has ended since is no answer: the caller would go on with what is gone. */
+        if (call.reply && monitor->fd >= 0) {
                 *ret_reply = call.reply;
                 return 0;
         }
-        if (call.gone)
+        json_object_put(call.reply);
+        if (call.gone || monitor->fd < 0)
                 return monitor_gone(monitor, reterr);
         g_hash_table_remove(monitor->calls, id);
         if (r == -ETIMEDOUT)

@@ -38,7 +38,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Monitor, monitor_unref)
 int monitor_handshake_qmp(Monitor *monitor, uint64_t timeout_usec, GError **reterr);
 
 /*
- * Sends a command and waits for its reply. Fiber.
+ * Sends a command and waits for its reply. Fiber. monitor may be NULL: then, as when it is closed, the answer is -ENOTCONN.
  * @arguments: consumed; may be NULL
  * @fds, @n_fds: passed along with SCM_RIGHTS (not consumed); at most 16
  * @ret_result: the "return" value, owned by the caller; may be NULL

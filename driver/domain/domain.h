@@ -50,6 +50,7 @@ typedef struct Domain {
         int stop_detail, stop_reason;
         Console *console;             /* driver/'s: the console in use; NULL: nobody has it open */
 
+        bool handing_over;            /* driver/migration's: it must not be let run here, another host may */
         Migration *migration;         /* driver/migration's: the running job; NULL: none */
         json_object *migration_saved; /* driver/migration's: what a restarted daemon needs to settle the job */
         virTypedParameterPtr completed; /* statistics of the last finished job */

@@ -78,6 +78,14 @@ void engine_kill(Engine *engine) {
                 monitor_close(engine->monitor);
 }
 
+void engine_end(Engine *engine) {
+        g_autoptr(Engine) keep = engine_ref(engine);
+
+        engine_kill(engine);
+        if (engine->pidfd >= 0)
+                (void) spawn_end(engine->pidfd, 0, NULL);
+}
+
 pid_t engine_pid(const Engine *engine) {
         return engine->pid;
 }
@@ -213,7 +221,6 @@ static int add_common(json_object *arguments, const EngineRamBlock *blocks, unsi
                 json_add_uint64(entry, "size", blocks[i].size_bytes);
                 json_add_uint64(entry, "page", blocks[i].page_bytes);
                 json_add_bool(entry, "populated", blocks[i].policy == ENGINE_RAM_POPULATED);
-                json_add_bool(entry, "discard", blocks[i].discard);
                 json_object_array_add(list, entry);
                 fds[i] = blocks[i].fd;
         }

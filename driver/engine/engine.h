@@ -26,7 +26,6 @@ typedef struct EngineRamBlock {
         uint64_t size_bytes;
         uint64_t page_bytes; /* 4096, or the huge page size of hugetlbfs */
         EngineRamPolicy policy;
-        bool discard;        /* the domain's <discard/>: pages that the guest gave back may be punched on the source after the switch */
 } EngineRamBlock;
 
 typedef struct EngineStats {
@@ -76,6 +75,8 @@ Engine *engine_unref(Engine *engine);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Engine, engine_unref)
 /* Ends the helper at once, without any callback afterwards. */
 void engine_kill(Engine *engine);
+/* As engine_kill(), and waits until it is gone. Fiber. */
+void engine_end(Engine *engine);
 pid_t engine_pid(const Engine *engine);
 
 #define ENGINE_TOKEN_BYTES 32

@@ -84,7 +84,6 @@ static EngineRamBlock *parse_blocks(json_object *arguments, int *fds, size_t n_f
                         .size_bytes = json_get_uint64(entry, "size", 0),
                         .page_bytes = json_get_uint64(entry, "page", 0),
                         .policy = json_get_bool(entry, "populated", false) ? ENGINE_RAM_POPULATED : ENGINE_RAM_SPARSE,
-                        .discard = json_get_bool(entry, "discard", false),
                 };
                 if (!blocks[i].id || strlen(blocks[i].id) > WIRE_BLOCK_ID_MAX)
                         return NULL;

@@ -39,7 +39,6 @@ int ram_block_init(RamBlock *block, const EngineRamBlock *config, int fd, RamBlo
                 .size_bytes = config->size_bytes,
                 .page_bytes = config->page_bytes,
                 .policy = config->policy,
-                .discard = config->discard,
         };
         if (config->page_bytes < 4096 || (config->page_bytes & (config->page_bytes - 1)) != 0 || config->size_bytes == 0 ||
             config->size_bytes % config->page_bytes != 0)

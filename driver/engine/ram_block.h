@@ -18,7 +18,6 @@ typedef struct RamBlock {
         uint64_t page_bytes;
         uint64_t n_pages;
         EngineRamPolicy policy;
-        bool discard;
         unsigned char *map;       /* faults take small pages; aligned to 2 MiB */
         unsigned char *map_large; /* destination: faults take large folios where the file allows them; NULL if there is none */
 } RamBlock;

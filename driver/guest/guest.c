@@ -189,6 +189,8 @@ int guest_run(GuestManager *manager, Domain *domain, int reason, int event_detai
 
         if (!monitor)
                 return guest_gone(domain, reterr);
+        if (domain->handing_over)
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is being handed over to another host"), domain->name);
         domain->changing_run_state = true;
         r = qmp_cont(monitor, reterr);
         domain->changing_run_state = false;
@@ -209,7 +211,8 @@ int guest_pause(GuestManager *manager, Domain *domain, int reason, int event_det
 
         if (!monitor)
                 return guest_gone(domain, reterr);
-        if (domain->state == VIR_DOMAIN_PAUSED)
+        /* While another fiber lets it run, "paused" is about to be wrong. */
+        if (domain->state == VIR_DOMAIN_PAUSED && !domain->changing_run_state)
                 return 0;
         domain->changing_run_state = true;
         r = qmp_stop(monitor, reterr);

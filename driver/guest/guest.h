@@ -28,6 +28,8 @@ typedef struct GuestManager {
         const char *default_emulator; /* NULL: found in PATH */
         /* driver/migration's: the guest has ended while a migration of it was under way. */
         void (*migrating_guest_exited)(Domain *domain, void *userdata);
+        /* driver/migration's: a disk of it has failed meanwhile. */
+        void (*migrating_guest_io_error)(Domain *domain, const char *disk, void *userdata);
         void *userdata;
 } GuestManager;
 
@@ -44,7 +46,7 @@ int guest_parse(GuestManager *manager, const char *xml, unsigned parse_flags, co
  */
 int guest_start(GuestManager *manager, Domain *domain, DomainDef *def, bool incoming, GError **reterr);
 
-/* Lets it run: state RUNNING with reason; emits RESUMED with event_detail (-1: no event). Fiber. */
+/* Lets it run: state RUNNING with reason; emits RESUMED with event_detail (-1: no event). Fiber. Refused while it is being handed over. */
 int guest_run(GuestManager *manager, Domain *domain, int reason, int event_detail, GError **reterr);
 /* Pauses it: state PAUSED with reason; emits SUSPENDED with event_detail (-1: no event). Fiber. Nothing happens if it is paused
  * already. */
@@ -55,9 +57,9 @@ int guest_pause(GuestManager *manager, Domain *domain, int reason, int event_det
  */
 int guest_end(GuestManager *manager, Domain *domain, uint64_t grace_usec, int shutoff_reason, int stop_detail, GError **reterr);
 
-/* Writes what a restarted daemon needs. Called after every change of a running domain; a failure is only logged at debug: the
- * guest matters more. */
-void guest_save(GuestManager *manager, Domain *domain);
+/* Writes what a restarted daemon needs. Called after every change of a running domain; most callers go on after a failure, which is logged
+ * at debug: the guest matters more. 0 or negative errno. */
+int guest_save(GuestManager *manager, Domain *domain);
 /* Finds the guests of an earlier daemon; those that have ended in between become inactive. Fiber. Returns how many were lost or
  * could not be taken over. */
 unsigned guest_reattach_all(GuestManager *manager);

@@ -141,6 +141,8 @@ static void on_block_io_error(GuestManager *manager, Domain *domain, json_object
         domain_emit(domain, manager->bus, &event);
         event.id = VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON;
         domain_emit(domain, manager->bus, &event);
+        if (domain->migration)
+                manager->migrating_guest_io_error(domain, disk ? disk->target : "?", manager->userdata);
 }
 
 static void on_balloon(GuestManager *manager, Domain *domain, json_object *data) {

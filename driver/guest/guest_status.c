@@ -18,13 +18,14 @@
 
 #define STATUS_VERSION 1
 
-void guest_save(GuestManager *manager, Domain *domain) {
+int guest_save(GuestManager *manager, Domain *domain) {
         g_autoptr(json_object) status = NULL;
         g_autofree char *xml = NULL;
         g_autoptr(GError) error = NULL;
+        int r;
 
         if (!domain->qemu)
-                return;
+                return 0;
         status = json_object_new_object();
         xml = domain_def_format(domain->live, DOMAIN_FORMAT_STATUS | DOMAIN_FORMAT_SECURE);
         json_add_int64(status, "version", STATUS_VERSION);
@@ -38,8 +39,10 @@ void guest_save(GuestManager *manager, Domain *domain) {
         json_add(status, "qemu", qemu_save(domain->qemu));
         if (domain->migration_saved)
                 json_add(status, "migration", json_object_get(domain->migration_saved));
-        if (store_save_status(&manager->store, domain->name, status, &error) < 0)
-                log_debug("domain '%s': state cannot be saved, ignoring: %s", domain->name, error->message);
+        r = store_save_status(&manager->store, domain->name, status, &error);
+        if (r < 0)
+                log_debug("domain '%s': state cannot be saved: %s", domain->name, error->message);
+        return r;
 }
 
 /* The guest's own state may have moved while nobody looked. */
@@ -66,9 +69,10 @@ static void guest_lost(GuestManager *manager, Domain *domain, json_object *statu
         store_remove_status(&manager->store, domain->name);
         domain->live = domain_def_free(domain->live);
         domain->id = -1;
-        g_clear_pointer(&domain->migration_saved, json_object_put);
         domain_set_state(domain, VIR_DOMAIN_SHUTOFF, VIR_DOMAIN_SHUTOFF_UNKNOWN);
-        guest_drop_if_gone(manager, domain);
+        /* What a migration left is removed by driver/migration, which then drops the domain. */
+        if (!domain->migration_saved)
+                guest_drop_if_gone(manager, domain);
 }
 
 static int guest_reattach(GuestManager *manager, const char *name, GError **reterr) {
@@ -103,7 +107,11 @@ static int guest_reattach(GuestManager *manager, const char *name, GError **rete
                           &domain->qemu, reterr);
         if (r < 0) {
                 guest_link_free(link);
-                guest_lost(manager, domain, status);
+                if (r == -ESRCH)
+                        guest_lost(manager, domain, status);
+                else
+                        /* It runs, out of our reach. The domain stays active, so that nobody starts it twice; a later daemon tries again. */
+                        domain_set_state(domain, VIR_DOMAIN_NOSTATE, 0);
                 return r;
         }
         return guest_refresh_state(domain, (int) json_get_int64(status, "state", VIR_DOMAIN_PAUSED),

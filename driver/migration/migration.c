@@ -13,6 +13,7 @@
 #include "driver/base/log.h"
 #include "driver/base/units.h"
 #include "driver/migration/job_stats.h"
+#include "driver/migration/migration_src.h"
 
 static const char *const phase_names[_MIGRATION_PHASE_MAX] = {
         [MIGRATION_PHASE_BEGIN] = "begin",
@@ -100,6 +101,7 @@ void migration_end(Migration *migration, bool success) {
         migration->qemu_state_fd = fd_close(migration->qemu_state_fd);
         migration->engine_state_fd = fd_close(migration->engine_state_fd);
         domain->migration = NULL;
+        domain->handing_over = false;
         g_clear_pointer(&domain->migration_saved, json_object_put);
         job_end(&domain->job);
         guest_save(guests, domain);
@@ -122,18 +124,29 @@ static json_object *migration_saved(const Migration *migration) {
         return saved;
 }
 
-void migration_set_phase(Migration *migration, MigrationPhase phase) {
+bool migration_was_committed(const char *path) {
+        g_autofree char *text = NULL;
+        size_t length = 0;
+
+        return path && file_read(path, 16, &text, &length, NULL) >= 0 && length > 0 && text[0] == 'C';
+}
+
+int migration_set_phase(Migration *migration, MigrationPhase phase) {
         Domain *domain = migration->domain;
+        int r;
 
         log_debug("migration of '%s': %s -> %s", domain->name, migration_phase_to_string(migration->phase),
                   migration_phase_to_string(phase));
         migration->phase = phase;
         if (domain->migration != migration)
-                return;
+                return 0;
+        domain->handing_over = phase == MIGRATION_PHASE_STOP_AND_COPY || phase == MIGRATION_PHASE_COMMITTING || phase == MIGRATION_PHASE_UNKNOWN ||
+                               (phase == MIGRATION_PHASE_COMMITTED && !migration->incoming);
         json_object_put(domain->migration_saved);
         domain->migration_saved = migration_saved(migration);
-        guest_save(migration->context->guests, domain);
+        r = guest_save(migration->context->guests, domain);
         fiber_cond_broadcast(&migration->changed);
+        return r;
 }
 
 int migration_check(Migration *migration, GError **reterr) {
@@ -172,7 +185,6 @@ EngineRamBlock *migration_ram_blocks(const QemuRam *ram, unsigned *ret_n) {
                 blocks[i].size_bytes = block->size_bytes;
                 blocks[i].page_bytes = block->page_bytes;
                 blocks[i].policy = block->populated ? ENGINE_RAM_POPULATED : ENGINE_RAM_SPARSE;
-                blocks[i].discard = block->discard;
         }
         *ret_n = ram->n_blocks;
         return blocks;
@@ -229,6 +241,18 @@ static void on_committed(Engine *engine, void *userdata) {
         fiber_cond_broadcast(&migration->changed);
 }
 
+static void late_answer_fiber(void *userdata) {
+        g_autoptr(Migration) migration = userdata;
+
+        migration_src_confirm(migration, true, NULL);
+}
+
+/* The destination answers after all, and no client is left who would ask. */
+static void late_answer(Migration *migration) {
+        if (migration->phase == MIGRATION_PHASE_UNKNOWN && !migration->client && !migration->in_call)
+                fiber_start(migration->context->guests->event, "late answer", late_answer_fiber, migration_ref(migration));
+}
+
 static void on_running(Engine *engine, uint64_t resume_usec, void *userdata) {
         Migration *migration = userdata;
 
@@ -237,6 +261,7 @@ static void on_running(Engine *engine, uint64_t resume_usec, void *userdata) {
         if (migration->stopped_usec > 0)
                 migration->blackout_usec = migration->resumed_usec - migration->stopped_usec;
         fiber_cond_broadcast(&migration->changed);
+        late_answer(migration);
 }
 
 static void on_abandoned(Engine *engine, const char *reason, void *userdata) {
@@ -247,6 +272,7 @@ static void on_abandoned(Engine *engine, const char *reason, void *userdata) {
                 error_set(&migration->failure, VIR_ERR_OPERATION_FAILED, _("the destination could not start domain '%s': %s"),
                           migration->domain->name, reason ? reason : "");
         fiber_cond_broadcast(&migration->changed);
+        late_answer(migration);
 }
 
 static void on_failed(Engine *engine, const GError *error, bool gone, void *userdata) {

@@ -98,8 +98,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Migration, migration_unref)
  * for others. Idempotent. */
 void migration_end(Migration *migration, bool success);
 
-/* Moves on; saves the domain's status. */
-void migration_set_phase(Migration *migration, MigrationPhase phase);
+/* Moves on; saves the domain's status. 0, or negative errno if that could not be saved (the phase has moved all the same). */
+int migration_set_phase(Migration *migration, MigrationPhase phase);
+/* Whether the destination's engine has recorded that COMMIT arrived. path may be NULL. */
+bool migration_was_committed(const char *path);
 /* The first failure: the engine's, the guest's end, or an abort. 0, or negative with reterr. */
 int migration_check(Migration *migration, GError **reterr);
 

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "driver/base/clock.h"
 #include "driver/base/error.h"
@@ -52,7 +53,20 @@ static int dst_wait(Migration *migration, const bool *flag, GError **reterr) {
                         return r;
                 fiber_cond_wait(&migration->changed, FAILURE_POLL_USEC);
         }
-        return 0;
+        return migration_check(migration, reterr);
+}
+
+/* Whether the guest is ours although something failed. Afterwards COMMIT cannot arrive any more. */
+static bool dst_settle_commit(Migration *migration) {
+        bool committed = false;
+
+        if (migration->committed || !migration->engine)
+                return migration->committed;
+        if (!migration->engine_gone && engine_dest_refuse(migration->engine, &committed, NULL) >= 0)
+                return committed;
+        /* It cannot be asked any more; but it has written down what it acknowledged. */
+        engine_end(migration->engine);
+        return migration_was_committed(migration->commit_path);
 }
 
 /* Up to READY. Any failure here means that the source still has the guest. */
@@ -86,22 +100,23 @@ static int dst_start_guest(Migration *migration, GError **reterr) {
 static void settle_fiber(void *userdata) {
         g_autoptr(Migration) migration = userdata;
         g_autoptr(GError) error = NULL;
-        bool committed = false;
         int r;
 
         r = dst_load(migration, &error);
-        if (r < 0 && migration->engine && !migration->committed && !migration->engine_gone)
-                engine_dest_refuse(migration->engine, &committed, NULL);
-        if (migration->committed || committed) {
+        if (r >= 0 || dst_settle_commit(migration)) {
+                migration->committed = true;
                 g_clear_error(&error);
                 r = dst_start_guest(migration, &error);
                 if (r >= 0) {
                         migration->resumed_usec = clock_monotonic_usec();
+                        if (migration->committed_usec == 0)
+                                migration->committed_usec = migration->resumed_usec;
                         engine_dest_running(migration->engine, migration->resumed_usec - migration->committed_usec, NULL);
                         migration_set_phase(migration, MIGRATION_PHASE_STARTED);
                 } else {
                         dst_end_guest(migration);
-                        engine_dest_abandon(migration->engine, error->message, NULL);
+                        if (!domain_is_active(migration->domain))
+                                engine_dest_abandon(migration->engine, error->message, NULL);
                 }
         }
         if (r < 0) {
@@ -240,6 +255,9 @@ static int dst_start_engine(Migration *migration, unsigned *ret_port, GError **r
         commit_fd = open(migration->commit_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         if (commit_fd < 0)
                 return error_set_errno(reterr, errno, _("cannot create '%s'"), migration->commit_path);
+        /* A place for the engine's one byte: to overwrite it needs no more room on disk. */
+        if (pwrite(commit_fd, " ", 1, 0) != 1)
+                return error_set_errno(reterr, errno, _("cannot write to '%s'"), migration->commit_path);
         args.commit_fd = commit_fd;
         args.device_state_fd = migration->engine_state_fd;
         blocks = migration_ram_blocks(qemu_ram(domain->qemu), &args.n_blocks);
@@ -332,8 +350,14 @@ int migration_dst_prepare(MigrationContext *context, const void *client, Migrati
                 return r;
         }
         migration_set_phase(migration, MIGRATION_PHASE_PREPARED);
+        r = fiber_start(context->guests->event, "incoming", settle_fiber, migration_ref(migration));
+        if (r < 0) {
+                dst_end_guest(migration);
+                migration_end(migration, false);
+                migration_unref(migration);
+                return error_set_errno(reterr, r, _("cannot follow the migration of '%s'"), domain->name);
+        }
         domain_emit_lifecycle(migration->domain, context->guests->bus, VIR_DOMAIN_EVENT_STARTED, VIR_DOMAIN_EVENT_STARTED_MIGRATED);
-        fiber_start(context->guests->event, "incoming", settle_fiber, migration_ref(migration));
         return 0;
 }
 

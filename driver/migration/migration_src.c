@@ -39,6 +39,10 @@
 
 /* ---- Begin ---- */
 
+static int src_not_running(const Domain *domain, GError **reterr) {
+        return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is not running"), domain->name);
+}
+
 static int src_dest_xml(MigrationContext *context, Domain *domain, const char *user_xml, char **ret_xml, GError **reterr) {
         g_autoptr(DomainDef) def = NULL;
         int r;
@@ -48,6 +52,8 @@ static int src_dest_xml(MigrationContext *context, Domain *domain, const char *u
                 return 0;
         }
         r = guest_parse(context->guests, user_xml, DOMAIN_PARSE_INACTIVE, NULL, &def, reterr);
+        if (r >= 0 && !domain->live)
+                r = src_not_running(domain, reterr);
         if (r >= 0)
                 r = domain_def_check_abi(domain->live, def, reterr);
         if (r < 0)
@@ -89,7 +95,7 @@ int migration_src_begin(MigrationContext *context, Domain *domain, const void *c
         int r;
 
         if (!domain->qemu)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is not running"), domain->name);
+                return src_not_running(domain, reterr);
         if (domain->state != VIR_DOMAIN_RUNNING && domain->state != VIR_DOMAIN_PAUSED)
                 return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is shutting down or has crashed"), domain->name);
         if (qemu_uffd(domain->qemu, 0) < 0)
@@ -97,10 +103,14 @@ int migration_src_begin(MigrationContext *context, Domain *domain, const void *c
                                  _("domain '%s' was started without userfaultfd, so its writes cannot be tracked: allow it (run the daemon as root, or set the sysctl vm.unprivileged_userfaultfd to 1) and start the domain anew"),
                                  domain->name);
         r = guest_caps(context->guests, domain->live->emulator, &caps, reterr);
+        if (r >= 0 && !domain->qemu)
+                r = src_not_running(domain, reterr);
         if (r >= 0)
                 r = qemu_direct_io_check(domain->live, caps, reterr);
         if (r >= 0)
                 r = src_dest_xml(context, domain, params->xml, &xml, reterr);
+        if (r >= 0 && !domain->qemu)
+                r = src_not_running(domain, reterr);
         if (r >= 0)
                 r = migration_new(context, domain, false, client, params, &migration, reterr);
         if (r < 0)
@@ -111,6 +121,14 @@ int migration_src_begin(MigrationContext *context, Domain *domain, const void *c
 }
 
 /* ---- Perform ---- */
+
+/* Disks to buffered I/O and back. QEMU and the definition stay ours while it waits. */
+static int src_direct_io(Migration *migration, bool suspend, GError **reterr) {
+        g_autoptr(Qemu) qemu = qemu_ref(migration->domain->qemu);
+        g_autoptr(DomainDef) def = domain_def_copy(migration->domain->live);
+
+        return suspend ? qemu_direct_io_suspend(qemu, def, reterr) : qemu_direct_io_resume(qemu, def, reterr);
+}
 
 /* Everything back as it was, whatever had been reached before the commit. The job ends. */
 static void src_give_up(Migration *migration, const GError *why) {
@@ -123,21 +141,21 @@ static void src_give_up(Migration *migration, const GError *why) {
                 migration->failure = g_error_copy(why);
         if (migration->engine && !migration->engine_gone)
                 engine_source_cancel(migration->engine, NULL);
-        if (domain->qemu && migration->engine) {
+        /* Whatever the engine could not undo any more. It must be gone first. */
+        if (migration->engine)
+                engine_end(migration->engine);
+        if (domain->qemu) {
                 g_autofree EngineRamBlock *blocks = NULL;
                 unsigned n;
 
-                /* Whatever the engine could not undo any more. It must be gone first. */
-                engine_kill(migration->engine);
                 blocks = migration_ram_blocks(qemu_ram(domain->qemu), &n);
                 engine_source_unprotect(blocks, n, qemu_pid(domain->qemu), qemu_uffd(domain->qemu, 0), qemu_uffd(domain->qemu, 1), NULL);
         }
-        if (domain->qemu && qemu_monitor(domain->qemu)) {
-                qmp_migrate_cancel(qemu_monitor(domain->qemu), NULL);
-                if (qemu_direct_io_resume(domain->qemu, domain->live, &error) < 0)
-                        log_debug("domain '%s' keeps buffered disk I/O, ignoring: %s", domain->name, error->message);
-                g_clear_error(&error);
-        }
+        qmp_migrate_cancel(qemu_monitor(domain->qemu), NULL);
+        if (domain->qemu && src_direct_io(migration, false, &error) < 0)
+                log_debug("domain '%s' keeps buffered disk I/O, ignoring: %s", domain->name, error->message);
+        g_clear_error(&error);
+        domain->handing_over = false;
         if (migration->stopped_here && domain->state == VIR_DOMAIN_PAUSED &&
             guest_run(guests, domain, VIR_DOMAIN_RUNNING_MIGRATION_CANCELED, VIR_DOMAIN_EVENT_RESUMED_MIGRATED, &error) < 0)
                 log_debug("domain '%s' cannot be resumed after its migration failed: %s", domain->name, error->message);
@@ -233,14 +251,14 @@ static int src_wait(Migration *migration, const bool *flag, uint64_t timeout_use
 static int src_pause(Migration *migration, GError **reterr) {
         Domain *domain = migration->domain;
 
-        migration->stopped_here = migration->stopped_here || domain->state == VIR_DOMAIN_RUNNING;
+        migration->stopped_here = migration->stopped_here || domain->state == VIR_DOMAIN_RUNNING || domain->changing_run_state;
         return guest_pause(migration->context->guests, domain, VIR_DOMAIN_PAUSED_MIGRATION, VIR_DOMAIN_EVENT_SUSPENDED_MIGRATED,
                            reterr);
 }
 
 static int src_stop_and_copy(Migration *migration, GError **reterr) {
         Domain *domain = migration->domain;
-        Monitor *monitor = qemu_monitor(domain->qemu);
+        g_autoptr(Qemu) qemu = qemu_ref(domain->qemu);
         _cleanup_fd_ int qemu_end = -EBADF, engine_end = -EBADF;
         int pair[2], r;
 
@@ -254,13 +272,13 @@ static int src_stop_and_copy(Migration *migration, GError **reterr) {
         r = src_pause(migration, reterr);
         /* QEMU streams its devices while the engine scans and sends what the guest wrote last. */
         if (r >= 0)
-                r = qmp_migrate_fd(monitor, qemu_end, reterr);
+                r = qmp_migrate_fd(qemu_monitor(qemu), qemu_end, reterr);
         qemu_end = fd_close(qemu_end);
         if (r >= 0)
                 r = engine_source_stop_and_copy(migration->engine, engine_end, STOP_AND_COPY_USEC, reterr);
         engine_end = fd_close(engine_end);
         if (r >= 0)
-                r = qmp_migrate_wait(monitor, DEVICE_STATE_USEC, NULL, reterr);
+                r = qmp_migrate_wait(qemu_monitor(qemu), DEVICE_STATE_USEC, NULL, reterr);
         if (r >= 0)
                 r = src_wait(migration, &migration->ready, READY_USEC, _("the destination's READY"), reterr);
         return r < 0 ? r : migration_check(migration, reterr);
@@ -271,7 +289,10 @@ static int src_commit(Migration *migration, GError **reterr) {
         g_autoptr(GError) error = NULL;
         int r;
 
-        migration_set_phase(migration, MIGRATION_PHASE_COMMITTING);
+        /* Without that on disk a restarted daemon would let the guest run here again. */
+        r = migration_set_phase(migration, MIGRATION_PHASE_COMMITTING);
+        if (r < 0)
+                return error_set_errno(reterr, r, _("the state of domain '%s' cannot be saved, so it is not handed over"), migration->domain->name);
         r = engine_source_commit(migration->engine, COMMIT_USEC, &error);
         if (r < 0 && r != -ETIMEDOUT && r != -ENOTCONN) {
                 g_propagate_error(reterr, g_steal_pointer(&error));
@@ -287,7 +308,7 @@ static int src_commit(Migration *migration, GError **reterr) {
                 g_propagate_error(reterr, g_error_copy(migration->failure));
                 return -ECANCELED;
         }
-        if (!migration->running)
+        if (!migration->running && !migration->guest_exited)
                 domain_set_state(migration->domain, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_UNKNOWN);
         migration_set_phase(migration, migration->running ? MIGRATION_PHASE_COMMITTED : MIGRATION_PHASE_UNKNOWN);
         return migration->running;
@@ -304,7 +325,9 @@ static int src_move(Migration *migration, const MigrationCookie *cookie, GError 
         }
         r = qmp_migrate_prepare_device_state(qemu_monitor(domain->qemu), reterr);
         if (r >= 0)
-                r = qemu_direct_io_suspend(domain->qemu, domain->live, reterr);
+                r = src_direct_io(migration, true, reterr);
+        if (r >= 0)
+                r = migration_check(migration, reterr);
         if (r >= 0)
                 r = src_engine_start(migration, cookie, reterr);
         if (r >= 0)
@@ -393,8 +416,15 @@ int migration_src_confirm(Migration *unowned, bool cancelled, GError **reterr) {
                         src_give_up(migration, migration->failure);
                         return 0;
                 }
-                if (!cancelled || migration->running)
+                if (!cancelled || migration->running) {
+                        migration_set_phase(migration, MIGRATION_PHASE_COMMITTED);
                         return src_finish(migration, reterr);
+                }
+                if (migration->guest_exited) {
+                        migration_end(migration, false);
+                        return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("QEMU of domain '%s' ended while it was handed over; see its log"),
+                                         domain->name);
+                }
                 /* A client says "cancelled" also when it has merely lost the destination, so this is no answer from there. */
                 migration->client = NULL;
                 return error_set(reterr, VIR_ERR_OPERATION_FAILED,

@@ -40,13 +40,6 @@ static void end_helper(const MigrationContext *context, pid_t pid) {
         }
 }
 
-static bool was_committed(const char *path) {
-        g_autofree char *text = NULL;
-        size_t length = 0;
-
-        return path && file_read(path, 16, &text, &length, NULL) >= 0 && length > 0 && text[0] == 'C';
-}
-
 static void recover_source(Migration *migration, bool stopped_here) {
         Domain *domain = migration->domain;
         GuestManager *guests = migration->context->guests;
@@ -54,6 +47,8 @@ static void recover_source(Migration *migration, bool stopped_here) {
         g_autoptr(GError) error = NULL;
         unsigned n;
 
+        blocks = migration_ram_blocks(qemu_ram(domain->qemu), &n);
+        engine_source_unprotect(blocks, n, qemu_pid(domain->qemu), qemu_uffd(domain->qemu, 0), qemu_uffd(domain->qemu, 1), NULL);
         switch (migration->phase) {
         case MIGRATION_PHASE_COMMITTED:
                 guest_end(guests, domain, 0, VIR_DOMAIN_SHUTOFF_MIGRATED, VIR_DOMAIN_EVENT_STOPPED_MIGRATED, NULL);
@@ -68,8 +63,6 @@ static void recover_source(Migration *migration, bool stopped_here) {
         default:
                 break;
         }
-        blocks = migration_ram_blocks(qemu_ram(domain->qemu), &n);
-        engine_source_unprotect(blocks, n, qemu_pid(domain->qemu), qemu_uffd(domain->qemu, 0), qemu_uffd(domain->qemu, 1), NULL);
         qmp_migrate_cancel(qemu_monitor(domain->qemu), NULL);
         if (qemu_direct_io_resume(domain->qemu, domain->live, &error) < 0)
                 log_debug("domain '%s' keeps buffered disk I/O, ignoring: %s", domain->name, error->message);
@@ -108,10 +101,11 @@ void migration_recover(MigrationContext *context, Domain *domain) {
         bool committed;
 
         end_helper(context, (pid_t) json_get_int64(saved, "engine", 0));
-        committed = was_committed(record);
+        committed = migration_was_committed(record);
         if (!domain->qemu || phase == _MIGRATION_PHASE_INVALID) {
                 if (record)
                         unlink(record);
+                guest_drop_if_gone(context->guests, domain);
                 return;
         }
         log_debug("domain '%s': settling a migration in phase '%s'", domain->name, migration_phase_to_string(phase));

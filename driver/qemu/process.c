@@ -364,7 +364,7 @@ void qemu_cleanup_saved(const QemuSettings *settings, json_object *saved) {
 /* ---- access ---- */
 
 Monitor *qemu_monitor(Qemu *qemu) {
-        return qemu->monitor && monitor_is_open(qemu->monitor) ? qemu->monitor : NULL;
+        return qemu && qemu->monitor && monitor_is_open(qemu->monitor) ? qemu->monitor : NULL;
 }
 
 sd_event *qemu_event(Qemu *qemu) {

@@ -77,7 +77,7 @@ int qemu_kill(Qemu *qemu, uint64_t grace_usec, GError **reterr);
  * now). Idempotent. */
 void qemu_cleanup(Qemu *qemu, bool keep_ram);
 
-Monitor *qemu_monitor(Qemu *qemu); /* borrowed; NULL once it is lost */
+Monitor *qemu_monitor(Qemu *qemu); /* borrowed; NULL once it is lost, and for NULL; all calls of a NULL monitor fail */
 sd_event *qemu_event(Qemu *qemu);
 pid_t qemu_pid(const Qemu *qemu);
 int qemu_pidfd(const Qemu *qemu);

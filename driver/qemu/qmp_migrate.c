@@ -159,6 +159,7 @@ int qmp_migrate_prepare_device_state(Monitor *monitor, GError **reterr) {
 }
 
 int qmp_migrate_wait(Monitor *monitor, uint64_t timeout_usec, QmpMigrateInfo *ret_info, GError **reterr) {
+        g_autoptr(Monitor) keep = monitor ? monitor_ref(monitor) : NULL; /* QEMU may end while we sleep */
         uint64_t start = clock_monotonic_usec(), deadline = start + timeout_usec;
 
         for (;;) {
