@@ -33,6 +33,7 @@
 #include "driver/engine/source.h"
 #include "driver/engine/stats.h"
 #include "driver/engine/wire.h"
+#include "driver/engine/worker.h"
 
 #define TICK_MSEC 1000
 #define ORPHAN_USEC (60 * USEC_PER_SEC)
@@ -298,6 +299,8 @@ static int run(int control_fd) {
         while (!is_over(&helper))
                 turn(&helper);
         last_flush(helper.ctl);
+        /* Giving a guest's memory back takes a while, just when the guest starts somewhere: it goes first. */
+        worker_yield();
         /* Also takes off what write protection is left. */
         helper.source = source_free(helper.source);
         helper.dest = dest_free(helper.dest);

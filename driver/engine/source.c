@@ -184,6 +184,8 @@ static void sender_worker(void *userdata) {
         if (r >= 0)
                 r = source_finish(source, &error);
 
+        if (source_get_state(source) == SOURCE_DONE)
+                worker_yield();
         /* The guest may live on here: first of all its writes are free again. */
         source->dirty = dirty_free(source->dirty);
         end_job(source, r, error);

@@ -5,6 +5,7 @@
 #include <glib.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 typedef struct WorkerStart {
         void (*func)(void *userdata);
@@ -37,6 +38,11 @@ int worker_start(Worker *worker, const char *name, void (*func)(void *userdata),
         }
         worker->started = true;
         return 0;
+}
+
+void worker_yield(void) {
+        /* Of a thread, on Linux. */
+        (void) setpriority(PRIO_PROCESS, 0, 19);
 }
 
 void worker_join(Worker *worker) {

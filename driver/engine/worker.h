@@ -13,5 +13,7 @@ typedef struct Worker {
 
 /* Starts func on a thread of its own, with all signals blocked. 0 or negative errno. */
 int worker_start(Worker *worker, const char *name, void (*func)(void *userdata), void *userdata);
+/* From now on the calling thread only gets the processor time that nobody else wants much. For cleaning up. */
+void worker_yield(void);
 /* Waits for its end; does nothing if it was never started or was joined already. */
 void worker_join(Worker *worker);
