@@ -64,6 +64,8 @@ struct Dest {
 
         /* receiver only: the one knock that proved the token */
         int device_fd, spool_fd, commit_fd;
+        bool ram_final;         /* no page may come any more */
+        off_t device_written;   /* of the device state, to QEMU */
         uint64_t device_bytes, data_pages, zero_pages;
         ZeroCounts zero;
         struct DestFrame *frame;

@@ -9,7 +9,7 @@
  * its data is then received through that mapping. Everything else goes through the mapping that takes small pages, so that a sparse region
  * stays sparse. Once a hole was punched into a region it counts as small again.
  *
- * The device state is kept aside in a memfd until RAM is final, since QEMU reads guest memory while it loads it.
+ * The device state is kept aside in a memfd until RAM is final, since QEMU reads guest memory while it loads it; from then on QEMU gets it as it comes.
  */
 
 #include "driver/engine/dest_internal.h"
@@ -153,6 +153,29 @@ static int take_pages(Dest *dest, const WireHeader *header, GError **reterr) {
         return 0;
 }
 
+/* Hands QEMU what it has not got yet of the device state; it reads at its own pace. */
+static int feed_device_state(Dest *dest, GError **reterr) {
+        int silent_msec = 0;
+        while ((uint64_t) dest->device_written < dest->device_bytes) {
+                ssize_t n = sendfile(dest->device_fd, dest->spool_fd, &dest->device_written, dest->device_bytes - (uint64_t) dest->device_written);
+                if (n > 0) {
+                        silent_msec = 0;
+                        continue;
+                }
+                if (n == 0 || (errno != EAGAIN && errno != EINTR))
+                        return error_set_errno(reterr, n == 0 ? EIO : errno, _("cannot hand the device state to QEMU"));
+                struct pollfd pollfd = { .fd = dest->device_fd, .events = POLLOUT };
+                if (poll(&pollfd, 1, DEVICE_POLL_MSEC) == 0 && (silent_msec += DEVICE_POLL_MSEC) >= DEVICE_WRITE_TIMEOUT_MSEC) {
+                        error_set(reterr, VIR_ERR_OPERATION_TIMEOUT, _("QEMU has not read its device state for %d seconds"), DEVICE_WRITE_TIMEOUT_MSEC / 1000);
+                        return -ETIMEDOUT;
+                }
+                DestState state = dest_get_state(dest);
+                if (state != DEST_RECEIVING && state != DEST_LOADING)
+                        return -ECANCELED;
+        }
+        return 0;
+}
+
 static int take_device(Dest *dest, const WireHeader *header, GError **reterr) {
         if (header->length_bytes > dest->device_max_bytes - dest->device_bytes) {
                 error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the device state is larger than the %" G_GUINT64_FORMAT " bytes that are allowed"),
@@ -170,33 +193,16 @@ static int take_device(Dest *dest, const WireHeader *header, GError **reterr) {
                 left -= n;
                 dest->device_bytes += n;
         }
-        return 0;
+        return dest->ram_final ? feed_device_state(dest, reterr) : 0;
 }
 
-/* Hands the device state to QEMU, which reads it at its own pace. */
-static int load_device_state(Dest *dest, GError **reterr) {
-        off_t at = 0;
-        int silent_msec = 0;
+/* RAM is as the guest left it: QEMU may load what there is of its state while it still saves the rest on the other side. */
+static int take_ram_final(Dest *dest, GError **reterr) {
+        if (dest->ram_final)
+                return -EPROTO;
+        dest->ram_final = true;
         (void) fd_set_nonblock(dest->device_fd, true);
-        while ((uint64_t) at < dest->device_bytes) {
-                ssize_t n = sendfile(dest->device_fd, dest->spool_fd, &at, dest->device_bytes - (uint64_t) at);
-                if (n > 0) {
-                        silent_msec = 0;
-                        continue;
-                }
-                if (n == 0 || (errno != EAGAIN && errno != EINTR))
-                        return error_set_errno(reterr, n == 0 ? EIO : errno, _("cannot hand the device state to QEMU"));
-                struct pollfd pollfd = { .fd = dest->device_fd, .events = POLLOUT };
-                if (poll(&pollfd, 1, DEVICE_POLL_MSEC) == 0 && (silent_msec += DEVICE_POLL_MSEC) >= DEVICE_WRITE_TIMEOUT_MSEC) {
-                        error_set(reterr, VIR_ERR_OPERATION_TIMEOUT, _("QEMU has not read its device state for %d seconds"), DEVICE_WRITE_TIMEOUT_MSEC / 1000);
-                        return -ETIMEDOUT;
-                }
-                if (dest_get_state(dest) != DEST_LOADING)
-                        return -ECANCELED;
-        }
-        dest->device_fd = fd_close(dest->device_fd);
-        dest->spool_fd = fd_close(dest->spool_fd);
-        return 0;
+        return feed_device_state(dest, reterr);
 }
 
 static void publish(Dest *dest, bool event) {
@@ -227,9 +233,11 @@ static int take_end(Dest *dest, GError **reterr) {
         if (!dest_set_state(dest, DEST_LOADING))
                 return -ECANCELED;
         publish(dest, true);
-        r = load_device_state(dest, reterr);
+        r = feed_device_state(dest, reterr);
         if (r < 0)
                 return r;
+        dest->device_fd = fd_close(dest->device_fd);
+        dest->spool_fd = fd_close(dest->spool_fd);
         if (!dest_set_state(dest, DEST_LOADED))
                 return -ECANCELED;
         ctl_event(dest->ctl, "ready", NULL, false);
@@ -260,13 +268,15 @@ static int take_frame(Dest *dest, GError **reterr) {
         DestState state = dest_get_state(dest);
         switch (header.type) {
         case WIRE_PAGES:
-                return state == DEST_RECEIVING ? take_pages(dest, &header, reterr) : -EPROTO;
+                return state == DEST_RECEIVING && !dest->ram_final ? take_pages(dest, &header, reterr) : -EPROTO;
+        case WIRE_RAM_FINAL:
+                return state == DEST_RECEIVING ? take_ram_final(dest, reterr) : -EPROTO;
         case WIRE_MARK:
                 return state == DEST_RECEIVING ? frame_send(dest->channel, WIRE_MARK_ACK, header.count, NULL, 0) : -EPROTO;
         case WIRE_DEVICE:
                 return state == DEST_RECEIVING ? take_device(dest, &header, reterr) : -EPROTO;
         case WIRE_END:
-                return state == DEST_RECEIVING ? take_end(dest, reterr) : -EPROTO;
+                return state == DEST_RECEIVING && dest->ram_final ? take_end(dest, reterr) : -EPROTO;
         case WIRE_COMMIT:
                 if (state == DEST_REFUSED)
                         return -ECANCELED;

@@ -45,9 +45,14 @@ int source_switch_over(Source *source, GError **reterr) {
         if (r < 0)
                 return channel_error(source->channel, r, source_doing(SOURCE_STOPPING), reterr);
 
+        r = frame_send(source->channel, WIRE_RAM_FINAL, 0, NULL, 0);
+        if (r < 0)
+                return channel_error(source->channel, r, source_doing(SOURCE_STOPPING), reterr);
         worker_join(&source->device);
         if (source->device_error < 0) {
-                g_propagate_error(reterr, g_steal_pointer(&source->device_failure));
+                /* None if it was interrupted. */
+                if (source->device_failure)
+                        g_propagate_error(reterr, g_steal_pointer(&source->device_failure));
                 return source->device_error;
         }
         if (!source_set_state(source, SOURCE_SENT))

@@ -75,6 +75,7 @@ static const struct {
         [WIRE_ABANDON] = { "ABANDON", 0, 0, 0, WIRE_TEXT_MAX, 0 },
         [WIRE_MARK] = { "MARK", 0, UINT32_MAX, 0, 0, 0 },
         [WIRE_MARK_ACK] = { "MARK-ACK", 0, UINT32_MAX, 0, 0, 0 },
+        [WIRE_RAM_FINAL] = { "RAM-FINAL", 0, 0, 0, 0, 0 },
 };
 _Static_assert(G_N_ELEMENTS(frame_types) == WIRE_TYPE_MAX_, "each frame type has its limits");
 

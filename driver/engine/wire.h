@@ -57,6 +57,7 @@ typedef enum WireType {
         WIRE_ABANDON = 15,   /* destination, after COMMIT: its guest is gone and will never run there; payload a sentence */
         WIRE_MARK = 16,      /* source: all of a round has been sent; count is the round's number */
         WIRE_MARK_ACK = 17,  /* destination: all that came before the mark is in memory; count as in the mark */
+        WIRE_RAM_FINAL = 18, /* source: no page follows any more; QEMU may have the device state as it comes */
         WIRE_TYPE_MAX_,
 } WireType;
 

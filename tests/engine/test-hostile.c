@@ -153,8 +153,22 @@ static void early_commit(Target *target) {
         send_header(target, WIRE_COMMIT, 0, 0);
 }
 
+static void page_after_the_last(Target *target) {
+        send_table(target);
+        send_header(target, WIRE_RAM_FINAL, 0, 0);
+        send_run(target, (WireRun) { .pages = 1, .kind = WIRE_KIND_ZERO });
+}
+
+static void end_without_final(Target *target) {
+        send_table(target);
+        unsigned char bytes[WIRE_END_BYTES];
+        wire_end_encode(&(WireEnd) { 0 }, bytes);
+        (void) frame_send(target->channel, WIRE_END, 0, bytes, sizeof(bytes));
+}
+
 static void commit_before_ready(Target *target) {
         send_table(target);
+        send_header(target, WIRE_RAM_FINAL, 0, 0);
         unsigned char bytes[WIRE_END_BYTES];
         wire_end_encode(&(WireEnd) { 0 }, bytes);
         assert_int_equal(frame_send(target->channel, WIRE_END, 0, bytes, sizeof(bytes)), 0);
@@ -164,6 +178,7 @@ static void commit_before_ready(Target *target) {
 static void wrong_totals(Target *target) {
         send_table(target);
         send_run(target, (WireRun) { .pages = 3, .kind = WIRE_KIND_ZERO });
+        send_header(target, WIRE_RAM_FINAL, 0, 0);
         unsigned char bytes[WIRE_END_BYTES];
         wire_end_encode(&(WireEnd) { .zero_pages = 4 }, bytes);
         assert_int_equal(frame_send(target->channel, WIRE_END, 0, bytes, sizeof(bytes)), 0);
@@ -187,7 +202,7 @@ static void destinations_words(Target *target) {
 
 static void (*const attacks[])(Target *target) = {
         no_table,      unknown_type,        endless_frame, run_outside,       run_wraps, wrong_block,       payload_without_run,
-        early_commit,  commit_before_ready, wrong_totals,  end_in_the_middle, silence,   destinations_words,
+        early_commit,  commit_before_ready, wrong_totals,  end_in_the_middle, silence,   destinations_words, page_after_the_last, end_without_final,
 };
 
 static void attack_fiber(void *userdata) {
