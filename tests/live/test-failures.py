@@ -188,7 +188,7 @@ class Killed(Disturbed):
                 self.assertRegex(self.alpha.virsh('domstate', '--reason', self.NAME), r'shut off \((crashed|failed)\)')
 
     def test_virsh(self):
-        """The controlling client dies: a direct migration ends, a peer-to-peer one belongs to the daemon."""
+        """The controlling client dies: a direct migration ends, and so does a peer-to-peer one, whose helper is ended."""
         for point in (0.02, 0.5, 0.9, 'stopped'):
             with self.subTest(point=point):
                 self.prepare()
@@ -315,7 +315,7 @@ class Refused(Disturbed):
         self.assert_nothing_left()
 
     def test_wrong_token(self):
-        """Somebody else connects to the data port with rubbish and with a wrong token: turned away, and the migration goes on."""
+        """Somebody else connects to the data port with rubbish: turned away, and the migration goes on."""
         self.prepare()
         self.bed.cut(self.beta)  # the source goes on trying for seconds
         process = self.migrate_start(self.alpha, self.beta)
