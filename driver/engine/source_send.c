@@ -91,7 +91,9 @@ static bool large_worthwhile(Source *source, unsigned block, uint64_t first) {
         unsigned data = 0;
         memset(source->large_zero, 0, sizeof(source->large_zero));
         for (uint64_t i = 0; i < LARGE_PAGES; i++) {
-                if (!page_set_has(known, first + i))
+                /* Only what will be sent: to read a page that the guest gave back since the last sync would allocate it anew, and then nothing
+                 * would tell that it had gone and that the destination has to forget what it was. */
+                if (!page_set_has(known, first + i) || !page_set_has(current, first + i))
                         continue;
                 if (zero_is(ram->map + (first + i) * WIRE_PAGE_BYTES, WIRE_PAGE_BYTES))
                         source->large_zero[i / 64] |= UINT64_C(1) << (i % 64);
