@@ -24,6 +24,7 @@ EXPECTED = {
     "libexec/ferry/virt-ferry-engine",
     "libexec/ferry/virt-ferry-peer",
     "libexec/ferry/virt-ferry-prealloc",
+    "bin/virt-ferry",
     "sbin/virtferryd",
     "share/ferry/schemas/domain.rng",
     "share/locale/de/LC_MESSAGES/ferry.mo",
