@@ -55,7 +55,8 @@ static int open_unix(const char *path, GError **reterr) {
         _cleanup_fd_ int fd = -EBADF;
 
         if (strlen(path) >= sizeof(address.sun_path))
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the path of console socket '%s' is too long"), path);
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the path of console socket '%s' is too long"),
+                                 path);
         memcpy(address.sun_path, path, strlen(path));
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (fd < 0 || connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0)
@@ -79,13 +80,14 @@ static void console_end(Domain *domain) {
 static int claim(Domain *domain, unsigned flags, GError **reterr) {
         if (domain->console && !(flags & VIR_DOMAIN_CONSOLE_FORCE))
                 return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                                 _("active console session exists for domain '%s': say --force to take it over"), domain->name);
+                                 _("active console session exists for domain '%s': say --force to take it over"),
+                                 domain->name);
         console_end(domain);
         return 0;
 }
 
-int driver_domain_open_console(DriverClient *client, const unsigned char *uuid, const char *device, unsigned flags, int *ret_fd,
-                               GError **reterr) {
+int driver_domain_open_console(DriverClient *client, const unsigned char *uuid, const char *device, unsigned flags,
+                               int *ret_fd, GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         CharDef *chardev;
         int fd, r;
@@ -103,11 +105,13 @@ int driver_domain_open_console(DriverClient *client, const unsigned char *uuid, 
         if (!chardev)
                 return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("cannot find default console device"));
         if (!chardev->source_path || (chardev->type != CHAR_TYPE_PTY && chardev->type != CHAR_TYPE_UNIX))
-                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("console of domain '%s' is not a pty or a unix socket"), domain->name);
+                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
+                                 _("console of domain '%s' is not a pty or a unix socket"), domain->name);
         r = claim(domain, flags, reterr);
         if (r < 0)
                 return r;
-        fd = chardev->type == CHAR_TYPE_PTY ? open_pty(chardev->source_path, reterr) : open_unix(chardev->source_path, reterr);
+        fd = chardev->type == CHAR_TYPE_PTY ? open_pty(chardev->source_path, reterr)
+                                            : open_unix(chardev->source_path, reterr);
         if (fd < 0)
                 return fd;
         r = console_new(client->driver->event, fd, on_ended, domain, &domain->console, ret_fd, reterr);

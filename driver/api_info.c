@@ -17,13 +17,16 @@
 #include "driver/qemu/qmp.h"
 #include "driver/task_stat.h"
 
-int driver_domain_xml(DriverClient *client, const unsigned char *uuid, unsigned flags, char **ret_xml, GError **reterr) {
+int driver_domain_xml(DriverClient *client, const unsigned char *uuid, unsigned flags, char **ret_xml,
+                      GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         const DomainDef *def;
         unsigned format = 0;
         int r;
 
-        r = driver_check_flags(flags, VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_UPDATE_CPU | VIR_DOMAIN_XML_MIGRATABLE,
+        r = driver_check_flags(flags,
+                               VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_UPDATE_CPU |
+                                       VIR_DOMAIN_XML_MIGRATABLE,
                                "dumpxml", reterr);
         if (r >= 0 && flags & VIR_DOMAIN_XML_SECURE)
                 r = driver_check_write(client, "dumpxml --security-info", reterr);
@@ -71,12 +74,14 @@ int driver_domain_info(DriverClient *client, const unsigned char *uuid, virDomai
         };
         if (domain->qemu && task_stat_read(qemu_pid(domain->qemu), 0, &stat) >= 0)
                 ret_info->cpuTime = stat.cpu_nsec;
-        if (domain->qemu && qemu_monitor(domain->qemu) && qmp_query_balloon(qemu_monitor(domain->qemu), &actual, NULL) >= 0)
+        if (domain->qemu && qemu_monitor(domain->qemu) &&
+            qmp_query_balloon(qemu_monitor(domain->qemu), &actual, NULL) >= 0)
                 ret_info->memory = actual / 1024;
         return 0;
 }
 
-int driver_domain_state(DriverClient *client, const unsigned char *uuid, int *ret_state, int *ret_reason, GError **reterr) {
+int driver_domain_state(DriverClient *client, const unsigned char *uuid, int *ret_state, int *ret_reason,
+                        GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         int r = driver_find(client, uuid, &domain, reterr);
 
@@ -87,7 +92,8 @@ int driver_domain_state(DriverClient *client, const unsigned char *uuid, int *re
         return 0;
 }
 
-int driver_domain_control_info(DriverClient *client, const unsigned char *uuid, virDomainControlInfo *ret_info, GError **reterr) {
+int driver_domain_control_info(DriverClient *client, const unsigned char *uuid, virDomainControlInfo *ret_info,
+                               GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         int r = driver_find_active(client, uuid, &domain, reterr);
 
@@ -121,10 +127,12 @@ int driver_domain_is_updated(DriverClient *client, const unsigned char *uuid, bo
         return r;
 }
 
-int driver_domain_messages(DriverClient *client, const unsigned char *uuid, unsigned flags, char ***ret_messages, GError **reterr) {
+int driver_domain_messages(DriverClient *client, const unsigned char *uuid, unsigned flags, char ***ret_messages,
+                           GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         g_autoptr(GPtrArray) messages = g_ptr_array_new_with_free_func(g_free);
-        int r = driver_check_flags(flags, VIR_DOMAIN_MESSAGE_DEPRECATION | VIR_DOMAIN_MESSAGE_TAINTING, "dominfo", reterr);
+        int r = driver_check_flags(flags, VIR_DOMAIN_MESSAGE_DEPRECATION | VIR_DOMAIN_MESSAGE_TAINTING, "dominfo",
+                                   reterr);
 
         if (r >= 0)
                 r = driver_find(client, uuid, &domain, reterr);
@@ -203,10 +211,12 @@ int driver_domain_vcpus(DriverClient *client, const unsigned char *uuid, virVcpu
         return 0;
 }
 
-int driver_domain_vcpu_count(DriverClient *client, const unsigned char *uuid, unsigned flags, int *ret_n, GError **reterr) {
+int driver_domain_vcpu_count(DriverClient *client, const unsigned char *uuid, unsigned flags, int *ret_n,
+                             GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         const DomainDef *def;
-        int r = driver_check_flags(flags, VIR_DOMAIN_VCPU_LIVE | VIR_DOMAIN_VCPU_CONFIG | VIR_DOMAIN_VCPU_MAXIMUM, "vcpucount", reterr);
+        int r = driver_check_flags(flags, VIR_DOMAIN_VCPU_LIVE | VIR_DOMAIN_VCPU_CONFIG | VIR_DOMAIN_VCPU_MAXIMUM,
+                                   "vcpucount", reterr);
 
         if (r >= 0)
                 r = driver_find(client, uuid, &domain, reterr);
@@ -215,14 +225,15 @@ int driver_domain_vcpu_count(DriverClient *client, const unsigned char *uuid, un
         if (flags & VIR_DOMAIN_VCPU_LIVE && !domain_is_active(domain))
                 return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain is not running"));
         if (flags & VIR_DOMAIN_VCPU_CONFIG && !domain->config)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("transient domain '%s' has no persistent definition"), domain->name);
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                 _("transient domain '%s' has no persistent definition"), domain->name);
         def = flags & VIR_DOMAIN_VCPU_CONFIG ? domain->config : domain_def(domain);
         *ret_n = (int) (flags & VIR_DOMAIN_VCPU_MAXIMUM || !def->vcpu.current ? def->vcpu.max : def->vcpu.current);
         return 0;
 }
 
-int driver_domain_vcpu_pins(DriverClient *client, const unsigned char *uuid, unsigned flags, unsigned n_vcpus, unsigned map_bytes,
-                            unsigned char **ret_maps, unsigned *ret_n, GError **reterr) {
+int driver_domain_vcpu_pins(DriverClient *client, const unsigned char *uuid, unsigned flags, unsigned n_vcpus,
+                            unsigned map_bytes, unsigned char **ret_maps, unsigned *ret_n, GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         const DomainDef *def;
         unsigned char *maps;
@@ -245,8 +256,8 @@ int driver_domain_vcpu_pins(DriverClient *client, const unsigned char *uuid, uns
 
 /* ---- the monitor, for those who know what they do ---- */
 
-int driver_domain_monitor_command(DriverClient *client, const unsigned char *uuid, const char *command, unsigned flags, char **ret_reply,
-                                  GError **reterr) {
+int driver_domain_monitor_command(DriverClient *client, const unsigned char *uuid, const char *command, unsigned flags,
+                                  char **ret_reply, GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         g_autoptr(json_object) reply = NULL;
         json_object *request;
@@ -266,7 +277,9 @@ int driver_domain_monitor_command(DriverClient *client, const unsigned char *uui
                 return -EINVAL;
         if (!json_object_is_type(request, json_type_object)) {
                 json_object_put(request);
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("a monitor command is a JSON object: {\"execute\": ...}; say --hmp for human commands"));
+                return error_set(
+                        reterr, VIR_ERR_INVALID_ARG,
+                        _("a monitor command is a JSON object: {\"execute\": ...}; say --hmp for human commands"));
         }
         r = monitor_call_raw(qemu_monitor(domain->qemu), request, QMP_TIMEOUT_USEC, &reply, reterr);
         if (r >= 0)

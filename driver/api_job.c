@@ -16,7 +16,8 @@
 /* What an unlimited speed reads as: libvirt's own number, the largest MiB/s whose bytes fit 63 bits. */
 #define SPEED_UNLIMITED_MIB (INT64_MAX / (1024 * 1024))
 
-int driver_domain_job_info(DriverClient *client, const unsigned char *uuid, virDomainJobInfo *ret_info, GError **reterr) {
+int driver_domain_job_info(DriverClient *client, const unsigned char *uuid, virDomainJobInfo *ret_info,
+                           GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         int r = driver_find_active(client, uuid, &domain, reterr);
 
@@ -29,7 +30,8 @@ int driver_domain_job_info(DriverClient *client, const unsigned char *uuid, virD
         return 0;
 }
 
-static int completed_stats(Domain *domain, bool keep, int *ret_type, virTypedParameterPtr *ret_params, int *ret_n, GError **reterr) {
+static int completed_stats(Domain *domain, bool keep, int *ret_type, virTypedParameterPtr *ret_params, int *ret_n,
+                           GError **reterr) {
         int success = 0;
 
         *ret_params = NULL;
@@ -68,17 +70,19 @@ static int completed_stats(Domain *domain, bool keep, int *ret_type, virTypedPar
         return 0;
 }
 
-int driver_domain_job_stats(DriverClient *client, const unsigned char *uuid, unsigned flags, int *ret_type, virTypedParameterPtr *ret_params,
-                            int *ret_n_params, GError **reterr) {
+int driver_domain_job_stats(DriverClient *client, const unsigned char *uuid, unsigned flags, int *ret_type,
+                            virTypedParameterPtr *ret_params, int *ret_n_params, GError **reterr) {
         g_autoptr(Domain) domain = NULL;
-        int r = driver_check_flags(flags, VIR_DOMAIN_JOB_STATS_COMPLETED | VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED, "domjobinfo", reterr);
+        int r = driver_check_flags(flags, VIR_DOMAIN_JOB_STATS_COMPLETED | VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED,
+                                   "domjobinfo", reterr);
 
         if (r >= 0)
                 r = driver_find(client, uuid, &domain, reterr);
         if (r < 0)
                 return r;
         if (flags & VIR_DOMAIN_JOB_STATS_COMPLETED)
-                return completed_stats(domain, flags & VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED, ret_type, ret_params, ret_n_params, reterr);
+                return completed_stats(domain, flags & VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED, ret_type, ret_params,
+                                       ret_n_params, reterr);
         r = driver_check_active(domain, reterr);
         if (r < 0)
                 return r;
@@ -100,7 +104,8 @@ int driver_domain_job_abort(DriverClient *client, const unsigned char *uuid, uns
 
         r = driver_check_write(client, "domjobabort", reterr);
         if (r >= 0 && flags & VIR_DOMAIN_ABORT_JOB_POSTCOPY)
-                r = error_set(reterr, VIR_ERR_OPERATION_INVALID, _("the job is not a migration in postcopy: leave '--postcopy' out"));
+                r = error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                              _("the job is not a migration in postcopy: leave '--postcopy' out"));
         if (r >= 0)
                 r = driver_check_flags(flags, VIR_DOMAIN_ABORT_JOB_POSTCOPY, "domjobabort", reterr);
         if (r >= 0)
@@ -110,13 +115,15 @@ int driver_domain_job_abort(DriverClient *client, const unsigned char *uuid, uns
         if (!domain->migration)
                 return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("no job is active on the domain"));
         if (domain->migration->incoming)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("cannot abort an incoming migration: abort it on the source"));
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                 _("cannot abort an incoming migration: abort it on the source"));
         return migration_src_abort(domain->migration, reterr);
 }
 
 /* ---- tuning ---- */
 
-int driver_migrate_set_max_downtime(DriverClient *client, const unsigned char *uuid, uint64_t msec, unsigned flags, GError **reterr) {
+int driver_migrate_set_max_downtime(DriverClient *client, const unsigned char *uuid, uint64_t msec, unsigned flags,
+                                    GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         int r;
 
@@ -126,7 +133,8 @@ int driver_migrate_set_max_downtime(DriverClient *client, const unsigned char *u
         if (r >= 0)
                 r = driver_find_active(client, uuid, &domain, reterr);
         if (r >= 0 && (msec == 0 || msec > DOWNTIME_MAX_MSEC))
-                r = error_set(reterr, VIR_ERR_INVALID_ARG, _("a maximum downtime of %llu ms is not between 1 and %u"), (unsigned long long) msec, DOWNTIME_MAX_MSEC);
+                r = error_set(reterr, VIR_ERR_INVALID_ARG, _("a maximum downtime of %llu ms is not between 1 and %u"),
+                              (unsigned long long) msec, DOWNTIME_MAX_MSEC);
         if (r < 0)
                 return r;
         domain->max_downtime_msec = msec;
@@ -136,7 +144,8 @@ int driver_migrate_set_max_downtime(DriverClient *client, const unsigned char *u
         return 0;
 }
 
-int driver_migrate_get_max_downtime(DriverClient *client, const unsigned char *uuid, uint64_t *ret_msec, unsigned flags, GError **reterr) {
+int driver_migrate_get_max_downtime(DriverClient *client, const unsigned char *uuid, uint64_t *ret_msec, unsigned flags,
+                                    GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         int r = driver_check_flags(flags, 0, "migrate-getmaxdowntime", reterr);
 
@@ -147,20 +156,23 @@ int driver_migrate_get_max_downtime(DriverClient *client, const unsigned char *u
         return r;
 }
 
-int driver_migrate_set_max_speed(DriverClient *client, const unsigned char *uuid, uint64_t mib_per_sec, unsigned flags, GError **reterr) {
+int driver_migrate_set_max_speed(DriverClient *client, const unsigned char *uuid, uint64_t mib_per_sec, unsigned flags,
+                                 GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         uint64_t limited = mib_per_sec >= SPEED_UNLIMITED_MIB ? 0 : mib_per_sec;
         int r;
 
         r = driver_check_write(client, "migrate-setspeed", reterr);
         if (r >= 0 && flags & VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY)
-                r = error_set(reterr, VIR_ERR_ARGUMENT_UNSUPPORTED, _("'--postcopy' is not supported by this version of Ferry: leave it out"));
+                r = error_set(reterr, VIR_ERR_ARGUMENT_UNSUPPORTED,
+                              _("'--postcopy' is not supported by this version of Ferry: leave it out"));
         if (r >= 0)
                 r = driver_check_flags(flags, 0, "migrate-setspeed", reterr);
         if (r >= 0)
                 r = driver_find_active(client, uuid, &domain, reterr);
         if (r >= 0 && mib_per_sec > SPEED_UNLIMITED_MIB)
-                r = error_set(reterr, VIR_ERR_OVERFLOW, _("a speed must be below %llu MiB/s"), (unsigned long long) SPEED_UNLIMITED_MIB + 1);
+                r = error_set(reterr, VIR_ERR_OVERFLOW, _("a speed must be below %llu MiB/s"),
+                              (unsigned long long) SPEED_UNLIMITED_MIB + 1);
         if (r < 0)
                 return r;
         domain->max_speed_mib = limited;
@@ -172,12 +184,14 @@ int driver_migrate_set_max_speed(DriverClient *client, const unsigned char *uuid
         return 0;
 }
 
-int driver_migrate_get_max_speed(DriverClient *client, const unsigned char *uuid, uint64_t *ret_mib_per_sec, unsigned flags, GError **reterr) {
+int driver_migrate_get_max_speed(DriverClient *client, const unsigned char *uuid, uint64_t *ret_mib_per_sec,
+                                 unsigned flags, GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         int r = 0;
 
         if (flags & VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY)
-                r = error_set(reterr, VIR_ERR_ARGUMENT_UNSUPPORTED, _("'--postcopy' is not supported by this version of Ferry: leave it out"));
+                r = error_set(reterr, VIR_ERR_ARGUMENT_UNSUPPORTED,
+                              _("'--postcopy' is not supported by this version of Ferry: leave it out"));
         if (r >= 0)
                 r = driver_check_flags(flags, 0, "migrate-getspeed", reterr);
         if (r >= 0)

@@ -15,8 +15,8 @@
 #define DESTROY_GRACE_USEC (15 * USEC_PER_SEC)
 
 /* Takes the domain for a short change: finds it, checks rights, waits for its turn. */
-static int modify_begin(DriverClient *client, const unsigned char *uuid, const char *what, JobAccess access, bool active,
-                        Domain **ret_domain, GError **reterr) {
+static int modify_begin(DriverClient *client, const unsigned char *uuid, const char *what, JobAccess access,
+                        bool active, Domain **ret_domain, GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         int r;
 
@@ -73,7 +73,9 @@ int driver_domain_define(DriverClient *client, const char *xml, unsigned flags, 
         if (r >= 0)
                 r = driver_check_flags(flags, VIR_DOMAIN_DEFINE_VALIDATE, "define", reterr);
         if (r >= 0)
-                r = guest_parse(&driver->guests, xml, DOMAIN_PARSE_INACTIVE | (flags & VIR_DOMAIN_DEFINE_VALIDATE ? DOMAIN_PARSE_VALIDATE : 0),
+                r = guest_parse(&driver->guests, xml,
+                                DOMAIN_PARSE_INACTIVE |
+                                        (flags & VIR_DOMAIN_DEFINE_VALIDATE ? DOMAIN_PARSE_VALIDATE : 0),
                                 driver->schema_dir, &def, reterr);
         if (r >= 0)
                 r = domain_list_add(driver->list, def, &found, reterr);
@@ -100,28 +102,36 @@ int driver_domain_undefine(DriverClient *client, const unsigned char *uuid, unsi
 
         /* Saved images, snapshots and NVRAM that a client wants gone as well: there are none but NVRAM. */
         r = driver_check_flags(flags,
-                               VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA | VIR_DOMAIN_UNDEFINE_NVRAM |
-                                       VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA,
+                               VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
+                                       VIR_DOMAIN_UNDEFINE_NVRAM | VIR_DOMAIN_UNDEFINE_KEEP_NVRAM |
+                                       VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA,
                                "undefine", reterr);
         if (r >= 0)
                 r = modify_begin(client, uuid, "undefine", JOB_ACCESS_EXCLUSIVE, false, &domain, reterr);
         if (r < 0)
                 return r;
         if (!domain->config)
-                return modify_end(domain, error_set(reterr, VIR_ERR_OPERATION_INVALID, _("cannot undefine transient domain '%s'"), domain->name));
-        if (domain->config->os.nvram && !domain_is_active(domain) && g_file_test(domain->config->os.nvram, G_FILE_TEST_EXISTS)) {
+                return modify_end(domain, error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                                    _("cannot undefine transient domain '%s'"), domain->name));
+        if (domain->config->os.nvram && !domain_is_active(domain) &&
+            g_file_test(domain->config->os.nvram, G_FILE_TEST_EXISTS)) {
                 if (flags & VIR_DOMAIN_UNDEFINE_NVRAM)
                         g_remove(domain->config->os.nvram);
                 else if (!(flags & VIR_DOMAIN_UNDEFINE_KEEP_NVRAM))
-                        return modify_end(domain, error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                                                            _("cannot undefine domain '%s' with NVRAM '%s': say --nvram to remove it or --keep-nvram to keep it"),
-                                                            domain->name, domain->config->os.nvram));
+                        return modify_end(
+                                domain,
+                                error_set(
+                                        reterr, VIR_ERR_OPERATION_INVALID,
+                                        _("cannot undefine domain '%s' with NVRAM '%s': say --nvram to remove it or "
+                                          "--keep-nvram to keep it"),
+                                        domain->name, domain->config->os.nvram));
         }
         r = store_remove_config(&driver->guests.store, domain->name, reterr);
         if (r >= 0) {
                 domain->config = domain_def_free(domain->config);
                 domain->autostart = false;
-                domain_emit_lifecycle(domain, driver->bus, VIR_DOMAIN_EVENT_UNDEFINED, VIR_DOMAIN_EVENT_UNDEFINED_REMOVED);
+                domain_emit_lifecycle(domain, driver->bus, VIR_DOMAIN_EVENT_UNDEFINED,
+                                      VIR_DOMAIN_EVENT_UNDEFINED_REMOVED);
                 guest_drop_if_gone(&driver->guests, domain);
         }
         return modify_end(domain, r);
@@ -129,13 +139,14 @@ int driver_domain_undefine(DriverClient *client, const unsigned char *uuid, unsi
 
 /* ---- starting ---- */
 
-#define START_FLAGS \
-        (VIR_DOMAIN_START_PAUSED | VIR_DOMAIN_START_AUTODESTROY | VIR_DOMAIN_START_BYPASS_CACHE | VIR_DOMAIN_START_FORCE_BOOT | \
-         VIR_DOMAIN_START_VALIDATE)
+#define START_FLAGS                                                                                                    \
+        (VIR_DOMAIN_START_PAUSED | VIR_DOMAIN_START_AUTODESTROY | VIR_DOMAIN_START_BYPASS_CACHE |                      \
+         VIR_DOMAIN_START_FORCE_BOOT | VIR_DOMAIN_START_VALIDATE)
 
 static int start_check_flags(unsigned flags, GError **reterr) {
         if (flags & VIR_DOMAIN_START_AUTODESTROY)
-                return error_set(reterr, VIR_ERR_ARGUMENT_UNSUPPORTED, _("starting with '--autodestroy' is not supported by Ferry: leave it out"));
+                return error_set(reterr, VIR_ERR_ARGUMENT_UNSUPPORTED,
+                                 _("starting with '--autodestroy' is not supported by Ferry: leave it out"));
         return driver_check_flags(flags, START_FLAGS, "start", reterr);
 }
 
@@ -147,22 +158,26 @@ static int start(Driver *driver, Domain *domain, DomainDef *def, unsigned flags,
         if (r < 0)
                 return r;
         if (!(flags & VIR_DOMAIN_START_PAUSED)) {
-                r = guest_run(&driver->guests, domain, VIR_DOMAIN_RUNNING_BOOTED, VIR_DOMAIN_EVENT_RESUMED_UNPAUSED, reterr);
+                r = guest_run(&driver->guests, domain, VIR_DOMAIN_RUNNING_BOOTED, VIR_DOMAIN_EVENT_RESUMED_UNPAUSED,
+                              reterr);
                 if (r < 0) {
-                        guest_end(&driver->guests, domain, 0, VIR_DOMAIN_SHUTOFF_FAILED, VIR_DOMAIN_EVENT_STOPPED_FAILED, NULL);
+                        guest_end(&driver->guests, domain, 0, VIR_DOMAIN_SHUTOFF_FAILED,
+                                  VIR_DOMAIN_EVENT_STOPPED_FAILED, NULL);
                         return r;
                 }
         }
         domain_emit_lifecycle(domain, driver->bus, VIR_DOMAIN_EVENT_STARTED, VIR_DOMAIN_EVENT_STARTED_BOOTED);
         if (flags & VIR_DOMAIN_START_PAUSED) {
                 domain_set_state(domain, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_USER);
-                domain_emit_lifecycle(domain, driver->bus, VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_SUSPENDED_PAUSED);
+                domain_emit_lifecycle(domain, driver->bus, VIR_DOMAIN_EVENT_SUSPENDED,
+                                      VIR_DOMAIN_EVENT_SUSPENDED_PAUSED);
                 guest_save(&driver->guests, domain);
         }
         return 0;
 }
 
-int driver_domain_create(DriverClient *client, const unsigned char *uuid, unsigned flags, DomainRef *ret_ref, GError **reterr) {
+int driver_domain_create(DriverClient *client, const unsigned char *uuid, unsigned flags, DomainRef *ret_ref,
+                         GError **reterr) {
         Domain *domain = NULL;
         int r;
 
@@ -174,7 +189,8 @@ int driver_domain_create(DriverClient *client, const unsigned char *uuid, unsign
         if (domain_is_active(domain))
                 r = error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain is already running"));
         else if (!domain->config)
-                r = error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is transient: it cannot be started again"), domain->name);
+                r = error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                              _("domain '%s' is transient: it cannot be started again"), domain->name);
         else
                 r = start(client->driver, domain, domain_def_copy(domain->config), flags, reterr);
         if (r >= 0 && ret_ref)
@@ -182,7 +198,8 @@ int driver_domain_create(DriverClient *client, const unsigned char *uuid, unsign
         return modify_end(domain, r);
 }
 
-int driver_domain_create_xml(DriverClient *client, const char *xml, unsigned flags, DomainRef *ret_ref, GError **reterr) {
+int driver_domain_create_xml(DriverClient *client, const char *xml, unsigned flags, DomainRef *ret_ref,
+                             GError **reterr) {
         Driver *driver = client->driver;
         g_autoptr(DomainDef) def = NULL;
         g_autoptr(Domain) domain = NULL;
@@ -193,7 +210,8 @@ int driver_domain_create_xml(DriverClient *client, const char *xml, unsigned fla
         if (r >= 0)
                 r = start_check_flags(flags, reterr);
         if (r >= 0)
-                r = guest_parse(&driver->guests, xml, DOMAIN_PARSE_INACTIVE | (flags & VIR_DOMAIN_START_VALIDATE ? DOMAIN_PARSE_VALIDATE : 0),
+                r = guest_parse(&driver->guests, xml,
+                                DOMAIN_PARSE_INACTIVE | (flags & VIR_DOMAIN_START_VALIDATE ? DOMAIN_PARSE_VALIDATE : 0),
                                 driver->schema_dir, &def, reterr);
         if (r >= 0)
                 r = domain_list_add(driver->list, def, &found, reterr);
@@ -240,7 +258,8 @@ int driver_domain_reboot(DriverClient *client, const unsigned char *uuid, unsign
                 r = modify_begin(client, uuid, "reboot", JOB_ACCESS_EXCLUSIVE, true, &domain, reterr);
         if (r < 0)
                 return r;
-        /* ACPI knows a power button and no reboot button: the guest powers off, QEMU waits, and on_shutdown() resets it. */
+        /* ACPI knows a power button and no reboot button: the guest powers off, QEMU waits, and on_shutdown() resets
+         * it. */
         r = qmp_set_action(qemu_monitor(domain->qemu), NULL, "pause", reterr);
         if (r >= 0 && (r = driver_check_active(domain, reterr)) >= 0) {
                 domain->reboot_pending = true;
@@ -275,7 +294,8 @@ int driver_domain_destroy(DriverClient *client, const unsigned char *uuid, unsig
                 return r;
         /* No turn to wait for: destroy is what helps when another call hangs. */
         domain_emit_lifecycle(domain, driver->bus, VIR_DOMAIN_EVENT_SHUTDOWN, VIR_DOMAIN_EVENT_SHUTDOWN_HOST);
-        return guest_end(&driver->guests, domain, flags & VIR_DOMAIN_DESTROY_GRACEFUL ? DESTROY_GRACE_USEC : USEC_PER_SEC * 5,
+        return guest_end(&driver->guests, domain,
+                         flags & VIR_DOMAIN_DESTROY_GRACEFUL ? DESTROY_GRACE_USEC : USEC_PER_SEC * 5,
                          VIR_DOMAIN_SHUTOFF_DESTROYED, VIR_DOMAIN_EVENT_STOPPED_DESTROYED, reterr);
 }
 
@@ -289,8 +309,10 @@ int driver_domain_suspend(DriverClient *client, const unsigned char *uuid, GErro
         if (r < 0)
                 return r;
         if (domain->state == VIR_DOMAIN_SHUTDOWN || domain->state == VIR_DOMAIN_CRASHED)
-                return modify_end(domain, error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is shutting down or has crashed"), domain->name));
-        return modify_end(domain, guest_pause(&client->driver->guests, domain, VIR_DOMAIN_PAUSED_USER, VIR_DOMAIN_EVENT_SUSPENDED_PAUSED, reterr));
+                return modify_end(domain, error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                                    _("domain '%s' is shutting down or has crashed"), domain->name));
+        return modify_end(domain, guest_pause(&client->driver->guests, domain, VIR_DOMAIN_PAUSED_USER,
+                                              VIR_DOMAIN_EVENT_SUSPENDED_PAUSED, reterr));
 }
 
 int driver_domain_resume(DriverClient *client, const unsigned char *uuid, GError **reterr) {
@@ -301,17 +323,23 @@ int driver_domain_resume(DriverClient *client, const unsigned char *uuid, GError
         if (r < 0)
                 return r;
         if (domain->migration && domain->migration->phase >= MIGRATION_PHASE_STOP_AND_COPY)
-                return modify_end(domain,
-                                  error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                                            domain->migration->phase == MIGRATION_PHASE_UNKNOWN
-                                                    ? _("domain '%s' was handed over to another host that has not confirmed: it must not run twice; if it does not run there, 'virsh domjobabort' resumes it here")
-                                                    : _("domain '%s' is being handed over to another host"),
-                                            domain->name));
+                return modify_end(
+                        domain,
+                        error_set(
+                                reterr, VIR_ERR_OPERATION_INVALID,
+                                domain->migration->phase == MIGRATION_PHASE_UNKNOWN
+                                        ? _("domain '%s' was handed over to another host that has not confirmed: it "
+                                            "must not run twice; if it does not run there, 'virsh domjobabort' resumes "
+                                            "it here")
+                                        : _("domain '%s' is being handed over to another host"),
+                                domain->name));
         if (domain->state == VIR_DOMAIN_RUNNING)
                 return modify_end(domain, error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain is already running")));
         if (domain->state != VIR_DOMAIN_PAUSED)
-                return modify_end(domain, error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is shutting down or has crashed"), domain->name));
-        return modify_end(domain, guest_run(&client->driver->guests, domain, VIR_DOMAIN_RUNNING_UNPAUSED, VIR_DOMAIN_EVENT_RESUMED_UNPAUSED, reterr));
+                return modify_end(domain, error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                                    _("domain '%s' is shutting down or has crashed"), domain->name));
+        return modify_end(domain, guest_run(&client->driver->guests, domain, VIR_DOMAIN_RUNNING_UNPAUSED,
+                                            VIR_DOMAIN_EVENT_RESUMED_UNPAUSED, reterr));
 }
 
 /* ---- autostart ---- */
@@ -333,7 +361,8 @@ int driver_domain_set_autostart(DriverClient *client, const unsigned char *uuid,
         if (r < 0)
                 return r;
         if (!domain->config)
-                return modify_end(domain, error_set(reterr, VIR_ERR_OPERATION_INVALID, _("cannot set autostart for transient domain '%s'"), domain->name));
+                return modify_end(domain, error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                                    _("cannot set autostart for transient domain '%s'"), domain->name));
         r = store_set_autostart(&client->driver->guests.store, domain->name, on, reterr);
         if (r >= 0)
                 domain->autostart = on;

@@ -36,10 +36,13 @@ static unsigned state_bit(const Domain *domain) {
 }
 
 static bool selected(const Domain *domain, unsigned flags) {
-        return wanted(flags, LIST_ACTIVE, domain_is_active(domain) ? VIR_CONNECT_LIST_DOMAINS_ACTIVE : VIR_CONNECT_LIST_DOMAINS_INACTIVE) &&
-               wanted(flags, LIST_PERSISTENT, domain->config ? VIR_CONNECT_LIST_DOMAINS_PERSISTENT : VIR_CONNECT_LIST_DOMAINS_TRANSIENT) &&
+        return wanted(flags, LIST_ACTIVE,
+                      domain_is_active(domain) ? VIR_CONNECT_LIST_DOMAINS_ACTIVE : VIR_CONNECT_LIST_DOMAINS_INACTIVE) &&
+               wanted(flags, LIST_PERSISTENT,
+                      domain->config ? VIR_CONNECT_LIST_DOMAINS_PERSISTENT : VIR_CONNECT_LIST_DOMAINS_TRANSIENT) &&
                wanted(flags, LIST_STATE, state_bit(domain)) &&
-               wanted(flags, LIST_AUTOSTART, domain->autostart ? VIR_CONNECT_LIST_DOMAINS_AUTOSTART : VIR_CONNECT_LIST_DOMAINS_NO_AUTOSTART) &&
+               wanted(flags, LIST_AUTOSTART,
+                      domain->autostart ? VIR_CONNECT_LIST_DOMAINS_AUTOSTART : VIR_CONNECT_LIST_DOMAINS_NO_AUTOSTART) &&
                wanted(flags, LIST_SAVE, VIR_CONNECT_LIST_DOMAINS_NO_MANAGEDSAVE) &&
                wanted(flags, LIST_SNAPSHOT, VIR_CONNECT_LIST_DOMAINS_NO_SNAPSHOT) &&
                wanted(flags, LIST_CHECKPOINT, VIR_CONNECT_LIST_DOMAINS_NO_CHECKPOINT);
@@ -51,7 +54,9 @@ int driver_list_domains(DriverClient *client, unsigned flags, DomainRef **ret_re
         unsigned n = 0;
         int r;
 
-        r = driver_check_flags(flags, LIST_ACTIVE | LIST_PERSISTENT | LIST_STATE | LIST_SAVE | LIST_AUTOSTART | LIST_SNAPSHOT | LIST_CHECKPOINT,
+        r = driver_check_flags(flags,
+                               LIST_ACTIVE | LIST_PERSISTENT | LIST_STATE | LIST_SAVE | LIST_AUTOSTART | LIST_SNAPSHOT |
+                                       LIST_CHECKPOINT,
                                "list", reterr);
         if (r < 0)
                 return r;

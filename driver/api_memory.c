@@ -29,7 +29,8 @@ static int set_config(Driver *driver, Domain *domain, uint64_t kib, GError **ret
         return store_save_config(&driver->guests.store, domain->name, domain->config, reterr);
 }
 
-int driver_domain_set_memory(DriverClient *client, const unsigned char *uuid, uint64_t kib, unsigned flags, GError **reterr) {
+int driver_domain_set_memory(DriverClient *client, const unsigned char *uuid, uint64_t kib, unsigned flags,
+                             GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         bool live, config;
         int r;
@@ -49,9 +50,11 @@ int driver_domain_set_memory(DriverClient *client, const unsigned char *uuid, ui
         if (live && !domain_is_active(domain))
                 r = error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain is not running"));
         else if (config && !domain->config)
-                r = error_set(reterr, VIR_ERR_OPERATION_INVALID, _("transient domain '%s' has no persistent definition to change"), domain->name);
+                r = error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                              _("transient domain '%s' has no persistent definition to change"), domain->name);
         else if (kib > domain_def(domain)->memory.total_bytes / 1024)
-                r = error_set(reterr, VIR_ERR_INVALID_ARG, _("cannot set memory of domain '%s' above its maximum of %llu KiB"), domain->name,
+                r = error_set(reterr, VIR_ERR_INVALID_ARG,
+                              _("cannot set memory of domain '%s' above its maximum of %llu KiB"), domain->name,
                               (unsigned long long) (domain_def(domain)->memory.total_bytes / 1024));
         if (r >= 0 && live)
                 r = qmp_balloon(qemu_monitor(domain->qemu), kib * 1024, reterr);
@@ -61,7 +64,8 @@ int driver_domain_set_memory(DriverClient *client, const unsigned char *uuid, ui
         return r;
 }
 
-int driver_domain_set_memory_stats_period(DriverClient *client, const unsigned char *uuid, int seconds, unsigned flags, GError **reterr) {
+int driver_domain_set_memory_stats_period(DriverClient *client, const unsigned char *uuid, int seconds, unsigned flags,
+                                          GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         int r;
 
@@ -122,8 +126,8 @@ static void add_balloon_stats(StatList *list, Monitor *monitor) {
         add_stat(list, VIR_DOMAIN_MEMORY_STAT_LAST_UPDATE, stats.last_update_sec);
 }
 
-int driver_domain_memory_stats(DriverClient *client, const unsigned char *uuid, virDomainMemoryStatPtr ret_stats, unsigned max,
-                               unsigned *ret_n, GError **reterr) {
+int driver_domain_memory_stats(DriverClient *client, const unsigned char *uuid, virDomainMemoryStatPtr ret_stats,
+                               unsigned max, unsigned *ret_n, GError **reterr) {
         StatList list = { .stats = ret_stats, .max = max };
         g_autoptr(Domain) domain = NULL;
         uint64_t actual;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The five calls of libvirt's migration protocol, version 3 with parameters: rights and arguments here, the work in driver/migration. */
+/* The five calls of libvirt's migration protocol, version 3 with parameters: rights and arguments here, the work in
+ * driver/migration. */
 
 #include <string.h>
 
@@ -17,7 +18,8 @@ static int migrate_check(DriverClient *client, const char *what, GError **reterr
         int r = driver_check_write(client, what, reterr);
 
         if (r >= 0 && client->driver->quiescing)
-                r = error_set(reterr, VIR_ERR_OPERATION_INVALID, _("the daemon is shutting down: migrate again once it is back"));
+                r = error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                              _("the daemon is shutting down: migrate again once it is back"));
         return r;
 }
 
@@ -29,13 +31,14 @@ static int find_outgoing(DriverClient *client, const unsigned char *uuid, Migrat
         if (r < 0)
                 return r;
         if (!domain->migration || domain->migration->incoming || domain->migration->client != client)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' has no migration that this client began"), domain->name);
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                 _("domain '%s' has no migration that this client began"), domain->name);
         *ret_migration = migration_ref(domain->migration);
         return 0;
 }
 
-int driver_migrate_begin(DriverClient *client, const unsigned char *uuid, const DriverMigrateArgs *args, DriverCookie *ret_cookie, char **ret_xml,
-                         GError **reterr) {
+int driver_migrate_begin(DriverClient *client, const unsigned char *uuid, const DriverMigrateArgs *args,
+                         DriverCookie *ret_cookie, char **ret_xml, GError **reterr) {
         g_auto(MigrationParams) params = { 0 };
         g_autoptr(Domain) domain = NULL;
         int r;
@@ -46,13 +49,15 @@ int driver_migrate_begin(DriverClient *client, const unsigned char *uuid, const 
         if (r >= 0)
                 r = driver_find(client, uuid, &domain, reterr);
         if (r >= 0)
-                r = migration_src_begin(&client->driver->migrations, domain, client, &params, &ret_cookie->data, &ret_cookie->length, ret_xml, reterr);
+                r = migration_src_begin(&client->driver->migrations, domain, client, &params, &ret_cookie->data,
+                                        &ret_cookie->length, ret_xml, reterr);
         if (r >= 0 && client->gone && domain->migration)
                 migration_src_client_gone(domain->migration);
         return r;
 }
 
-int driver_migrate_prepare(DriverClient *client, const DriverMigrateArgs *args, DriverCookie *ret_cookie, char **ret_uri, GError **reterr) {
+int driver_migrate_prepare(DriverClient *client, const DriverMigrateArgs *args, DriverCookie *ret_cookie,
+                           char **ret_uri, GError **reterr) {
         g_auto(MigrationParams) params = { 0 };
         int r;
 
@@ -61,12 +66,12 @@ int driver_migrate_prepare(DriverClient *client, const DriverMigrateArgs *args, 
                 r = migration_params_parse(args->params, args->n_params, args->flags, &params, reterr);
         if (r < 0)
                 return r;
-        return migration_dst_prepare(&client->driver->migrations, client, &params, args->cookie_in, args->cookie_in_length, &ret_cookie->data,
-                                     &ret_cookie->length, ret_uri, reterr);
+        return migration_dst_prepare(&client->driver->migrations, client, &params, args->cookie_in,
+                                     args->cookie_in_length, &ret_cookie->data, &ret_cookie->length, ret_uri, reterr);
 }
 
-int driver_migrate_perform(DriverClient *client, const unsigned char *uuid, const char *dconnuri, const DriverMigrateArgs *args,
-                           DriverCookie *ret_cookie, GError **reterr) {
+int driver_migrate_perform(DriverClient *client, const unsigned char *uuid, const char *dconnuri,
+                           const DriverMigrateArgs *args, DriverCookie *ret_cookie, GError **reterr) {
         g_auto(MigrationParams) params = { 0 };
         g_autoptr(Migration) migration = NULL;
         g_autoptr(Domain) domain = NULL;
@@ -80,23 +85,30 @@ int driver_migrate_perform(DriverClient *client, const unsigned char *uuid, cons
         if (args->flags & VIR_MIGRATE_PEER2PEER) {
                 r = driver_find_active(client, uuid, &domain, reterr);
                 if (r >= 0 && !dconnuri)
-                        r = error_set(reterr, VIR_ERR_INVALID_ARG, _("a peer-to-peer migration needs the destination's URI"));
+                        r = error_set(reterr, VIR_ERR_INVALID_ARG,
+                                      _("a peer-to-peer migration needs the destination's URI"));
                 if (r < 0)
                         return r;
                 *ret_cookie = (DriverCookie){ 0 };
                 return peer_migrate(&client->driver->migrations,
-                                    &(PeerArgs){ .uuid = uuid, .dconnuri = dconnuri, .params = args->params, .n_params = args->n_params,
-                                                 .flags = args->flags & ~(unsigned) VIR_MIGRATE_PEER2PEER, .cancelled = &client->gone },
+                                    &(PeerArgs){ .uuid = uuid,
+                                                 .dconnuri = dconnuri,
+                                                 .params = args->params,
+                                                 .n_params = args->n_params,
+                                                 .flags = args->flags & ~(unsigned) VIR_MIGRATE_PEER2PEER,
+                                                 .cancelled = &client->gone },
                                     reterr);
         }
         r = find_outgoing(client, uuid, &migration, reterr);
         if (r < 0)
                 return r;
-        return migration_src_perform(migration, &params, args->cookie_in, args->cookie_in_length, &ret_cookie->data, &ret_cookie->length, reterr);
+        return migration_src_perform(migration, &params, args->cookie_in, args->cookie_in_length, &ret_cookie->data,
+                                     &ret_cookie->length, reterr);
 }
 
 /* The name of the domain that arrives: given, or the source's, which is in the cookie or the XML. */
-static int find_incoming(DriverClient *client, const DriverMigrateArgs *args, const char *name, Migration **ret_migration, GError **reterr) {
+static int find_incoming(DriverClient *client, const DriverMigrateArgs *args, const char *name,
+                         Migration **ret_migration, GError **reterr) {
         g_auto(MigrationCookie) cookie = { 0 };
         Domain *domain = NULL;
 
@@ -108,12 +120,15 @@ static int find_incoming(DriverClient *client, const DriverMigrateArgs *args, co
                 *ret_migration = migration_ref(domain->migration);
                 return 0;
         }
-        return error_set(reterr, VIR_ERR_NO_DOMAIN, _("no incoming migration of domain '%s' was prepared by this client, or it has failed"),
-                         name ? name : cookie.name ? cookie.name : "?");
+        return error_set(reterr, VIR_ERR_NO_DOMAIN,
+                         _("no incoming migration of domain '%s' was prepared by this client, or it has failed"),
+                         name          ? name
+                         : cookie.name ? cookie.name
+                                       : "?");
 }
 
-int driver_migrate_finish(DriverClient *client, const DriverMigrateArgs *args, bool cancelled, DomainRef *ret_ref, DriverCookie *ret_cookie,
-                          GError **reterr) {
+int driver_migrate_finish(DriverClient *client, const DriverMigrateArgs *args, bool cancelled, DomainRef *ret_ref,
+                          DriverCookie *ret_cookie, GError **reterr) {
         g_auto(MigrationParams) params = { 0 };
         g_autoptr(Migration) migration = NULL;
         g_autoptr(Domain) domain = NULL;
@@ -139,7 +154,8 @@ int driver_migrate_finish(DriverClient *client, const DriverMigrateArgs *args, b
         return 0;
 }
 
-int driver_migrate_confirm(DriverClient *client, const unsigned char *uuid, const DriverMigrateArgs *args, bool cancelled, GError **reterr) {
+int driver_migrate_confirm(DriverClient *client, const unsigned char *uuid, const DriverMigrateArgs *args,
+                           bool cancelled, GError **reterr) {
         g_autoptr(Migration) migration = NULL;
         int r;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Statistics: of disks and interfaces, and the bulk call behind domstats. Parameter names: libvirt's virConnectGetAllDomainStats(). */
+/* Statistics: of disks and interfaces, and the bulk call behind domstats. Parameter names: libvirt's
+ * virConnectGetAllDomainStats(). */
 
 #include <errno.h>
 #include <stdio.h>
@@ -23,7 +24,8 @@
 
 /* ---- disks ---- */
 
-static int find_disk(const DomainDef *def, const char *path, unsigned *ret_index, const DiskDef **ret_disk, GError **reterr) {
+static int find_disk(const DomainDef *def, const char *path, unsigned *ret_index, const DiskDef **ret_disk,
+                     GError **reterr) {
         for (guint i = 0; i < def->disks->len; i++) {
                 const DiskDef *disk = g_ptr_array_index(def->disks, i);
 
@@ -37,7 +39,8 @@ static int find_disk(const DomainDef *def, const char *path, unsigned *ret_index
 }
 
 static int block_info_live(Domain *domain, unsigned index, virDomainBlockInfo *info, GError **reterr) {
-        g_autofree char *format_node = qemu_cmdline_format_node(index), *storage_node = qemu_cmdline_storage_node(index);
+        g_autofree char *format_node = qemu_cmdline_format_node(index),
+                        *storage_node = qemu_cmdline_storage_node(index);
         const QmpBlockNode *format, *storage;
         QmpBlockNode *nodes = NULL;
         unsigned n = 0;
@@ -57,7 +60,8 @@ static int block_info_live(Domain *domain, unsigned index, virDomainBlockInfo *i
         return 0;
 }
 
-int driver_domain_block_info(DriverClient *client, const unsigned char *uuid, const char *path, virDomainBlockInfo *ret_info, GError **reterr) {
+int driver_domain_block_info(DriverClient *client, const unsigned char *uuid, const char *path,
+                             virDomainBlockInfo *ret_info, GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         virDomainBlockInfo info = { 0 };
         const DiskDef *disk = NULL;
@@ -68,7 +72,8 @@ int driver_domain_block_info(DriverClient *client, const unsigned char *uuid, co
         if (r >= 0)
                 r = find_disk(domain_def(domain), path, &index, &disk, reterr);
         if (r >= 0 && !disk->source)
-                r = error_set(reterr, VIR_ERR_INVALID_ARG, _("disk '%s' of domain '%s' has no medium"), path, domain->name);
+                r = error_set(reterr, VIR_ERR_INVALID_ARG, _("disk '%s' of domain '%s' has no medium"), path,
+                              domain->name);
         if (r < 0)
                 return r;
         if (stat(disk->source, &st) >= 0) {
@@ -85,7 +90,8 @@ int driver_domain_block_info(DriverClient *client, const unsigned char *uuid, co
         return 0;
 }
 
-int driver_domain_block_stats(DriverClient *client, const unsigned char *uuid, const char *path, virDomainBlockStatsStruct *ret_stats, GError **reterr) {
+int driver_domain_block_stats(DriverClient *client, const unsigned char *uuid, const char *path,
+                              virDomainBlockStatsStruct *ret_stats, GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         const QmpBlockStats *found;
         const DiskDef *disk = NULL;
@@ -109,8 +115,10 @@ int driver_domain_block_stats(DriverClient *client, const unsigned char *uuid, c
         }
         found = disk && disk->info.alias ? qmp_block_stats_find(stats, n, disk->info.alias) : NULL;
         if (found)
-                *ret_stats = (virDomainBlockStatsStruct){ .rd_req = (long long) found->rd_operations, .rd_bytes = (long long) found->rd_bytes,
-                                                          .wr_req = (long long) found->wr_operations, .wr_bytes = (long long) found->wr_bytes,
+                *ret_stats = (virDomainBlockStatsStruct){ .rd_req = (long long) found->rd_operations,
+                                                          .rd_bytes = (long long) found->rd_bytes,
+                                                          .wr_req = (long long) found->wr_operations,
+                                                          .wr_bytes = (long long) found->wr_bytes,
                                                           .errs = -1 };
         qmp_block_stats_free(stats, n);
         return 0;
@@ -139,8 +147,8 @@ static void read_interface(const char *device, virDomainInterfaceStatsStruct *st
         };
 }
 
-int driver_domain_interface_stats(DriverClient *client, const unsigned char *uuid, const char *device, virDomainInterfaceStatsStruct *ret_stats,
-                                  GError **reterr) {
+int driver_domain_interface_stats(DriverClient *client, const unsigned char *uuid, const char *device,
+                                  virDomainInterfaceStatsStruct *ret_stats, GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         int r = driver_find_active(client, uuid, &domain, reterr);
 
@@ -155,7 +163,8 @@ int driver_domain_interface_stats(DriverClient *client, const unsigned char *uui
                         return 0;
                 }
         }
-        return error_set(reterr, VIR_ERR_INVALID_ARG, _("domain '%s' has no host interface '%s'"), domain->name, device);
+        return error_set(reterr, VIR_ERR_INVALID_ARG, _("domain '%s' has no host interface '%s'"), domain->name,
+                         device);
 }
 
 /* ---- domstats ---- */
@@ -210,11 +219,16 @@ static void add_balloon(Record *record, Domain *domain, DriverClient *client) {
                 int tag;
                 const char *name;
         } names[] = {
-                { VIR_DOMAIN_MEMORY_STAT_SWAP_IN, "balloon.swap_in" },         { VIR_DOMAIN_MEMORY_STAT_SWAP_OUT, "balloon.swap_out" },
-                { VIR_DOMAIN_MEMORY_STAT_MAJOR_FAULT, "balloon.major_fault" }, { VIR_DOMAIN_MEMORY_STAT_MINOR_FAULT, "balloon.minor_fault" },
-                { VIR_DOMAIN_MEMORY_STAT_UNUSED, "balloon.unused" },           { VIR_DOMAIN_MEMORY_STAT_AVAILABLE, "balloon.available" },
-                { VIR_DOMAIN_MEMORY_STAT_USABLE, "balloon.usable" },           { VIR_DOMAIN_MEMORY_STAT_LAST_UPDATE, "balloon.last-update" },
-                { VIR_DOMAIN_MEMORY_STAT_DISK_CACHES, "balloon.disk_caches" }, { VIR_DOMAIN_MEMORY_STAT_RSS, "balloon.rss" },
+                { VIR_DOMAIN_MEMORY_STAT_SWAP_IN, "balloon.swap_in" },
+                { VIR_DOMAIN_MEMORY_STAT_SWAP_OUT, "balloon.swap_out" },
+                { VIR_DOMAIN_MEMORY_STAT_MAJOR_FAULT, "balloon.major_fault" },
+                { VIR_DOMAIN_MEMORY_STAT_MINOR_FAULT, "balloon.minor_fault" },
+                { VIR_DOMAIN_MEMORY_STAT_UNUSED, "balloon.unused" },
+                { VIR_DOMAIN_MEMORY_STAT_AVAILABLE, "balloon.available" },
+                { VIR_DOMAIN_MEMORY_STAT_USABLE, "balloon.usable" },
+                { VIR_DOMAIN_MEMORY_STAT_LAST_UPDATE, "balloon.last-update" },
+                { VIR_DOMAIN_MEMORY_STAT_DISK_CACHES, "balloon.disk_caches" },
+                { VIR_DOMAIN_MEMORY_STAT_RSS, "balloon.rss" },
                 { VIR_DOMAIN_MEMORY_STAT_HUGETLB_PGALLOC, "balloon.hugetlb_pgalloc" },
                 { VIR_DOMAIN_MEMORY_STAT_HUGETLB_PGFAIL, "balloon.hugetlb_pgfail" },
                 { VIR_DOMAIN_MEMORY_STAT_ACTUAL_BALLOON, "balloon.current" },
@@ -241,7 +255,8 @@ static void add_vcpus(Record *record, Domain *domain, DriverClient *client) {
         unsigned char *maps = NULL;
         unsigned n = 0;
 
-        virTypedParamsAddUInt(&record->params, &record->n, &record->max, "vcpu.current", vcpu->current ? vcpu->current : vcpu->max);
+        virTypedParamsAddUInt(&record->params, &record->n, &record->max, "vcpu.current",
+                              vcpu->current ? vcpu->current : vcpu->max);
         virTypedParamsAddUInt(&record->params, &record->n, &record->max, "vcpu.maximum", vcpu->max);
         if (!domain->qemu || driver_domain_vcpus(client, domain->uuid, &vcpus, &n, &maps, 0, NULL) < 0)
                 return;
@@ -346,18 +361,22 @@ static void fill_record(DriverClient *client, Domain *domain, unsigned stats, Dr
         ret_record->n_params = record.n;
 }
 
-#define STATS_FLAGS \
-        (VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT | VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING | VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS)
+#define STATS_FLAGS                                                                                                    \
+        (VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT | VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING |                        \
+         VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS)
 
-int driver_domain_stats(DriverClient *client, const unsigned char (*uuids)[VIR_UUID_BUFLEN], unsigned n_uuids, unsigned stats, unsigned flags,
-                        DriverStatsRecord **ret_records, unsigned *ret_n, GError **reterr) {
+int driver_domain_stats(DriverClient *client, const unsigned char (*uuids)[VIR_UUID_BUFLEN], unsigned n_uuids,
+                        unsigned stats, unsigned flags, DriverStatsRecord **ret_records, unsigned *ret_n,
+                        GError **reterr) {
         DriverStatsRecord *records;
         DomainRef *refs = NULL;
         unsigned n = 0, n_refs = 0;
         int r;
 
         if (flags & VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS && stats & ~(unsigned) STATS_HONOURED)
-                return error_set(reterr, VIR_ERR_ARGUMENT_UNSUPPORTED, _("statistics groups 0x%x are not supported by Ferry"), stats & ~(unsigned) STATS_HONOURED);
+                return error_set(reterr, VIR_ERR_ARGUMENT_UNSUPPORTED,
+                                 _("statistics groups 0x%x are not supported by Ferry"),
+                                 stats & ~(unsigned) STATS_HONOURED);
         if (stats == 0)
                 stats = STATS_HONOURED;
         if (!uuids) {

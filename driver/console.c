@@ -13,7 +13,8 @@
 
 #define PIPE_BYTES 16384
 
-/* One direction: what was read from one side waits here until the other takes it, and nothing more is read until then. */
+/* One direction: what was read from one side waits here until the other takes it, and nothing more is read until
+ * then. */
 typedef struct Pipe {
         char data[PIPE_BYTES];
         size_t start, end;
@@ -96,8 +97,8 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
         return 0;
 }
 
-int console_new(sd_event *event, int device_fd, void (*ended)(Console *console, void *userdata), void *userdata, Console **ret_console,
-                int *ret_client_fd, GError **reterr) {
+int console_new(sd_event *event, int device_fd, void (*ended)(Console *console, void *userdata), void *userdata,
+                Console **ret_console, int *ret_client_fd, GError **reterr) {
         _cleanup_fd_ int device = device_fd, client = -EBADF;
         Console *console;
         struct stat st;

@@ -56,8 +56,8 @@ static void on_migrating_guest_io_error(Domain *domain, const char *disk, void *
 
         if (migration->incoming || !(migration->params.flags & VIR_MIGRATE_ABORT_ON_ERROR) || migration->failure)
                 return;
-        error_set(&migration->failure, VIR_ERR_OPERATION_FAILED, _("migration of domain '%s' was aborted: disk '%s' had an I/O error"),
-                  domain->name, disk);
+        error_set(&migration->failure, VIR_ERR_OPERATION_FAILED,
+                  _("migration of domain '%s' was aborted: disk '%s' had an I/O error"), domain->name, disk);
         fiber_cond_broadcast(&migration->changed);
 }
 
@@ -120,7 +120,8 @@ static void driver_recover(Driver *driver) {
                 if (domain->migration_saved)
                         migration_recover(&driver->migrations, domain);
         }
-        log_debug("%u guests run, %u have ended, %u definitions cannot be read", domain_list_active(driver->list), lost, bad);
+        log_debug("%u guests run, %u have ended, %u definitions cannot be read", domain_list_active(driver->list), lost,
+                  bad);
 }
 
 int driver_new(sd_event *event, const DriverConfig *config, Driver **ret_driver, GError **reterr) {
@@ -215,8 +216,10 @@ void driver_autostart(Driver *driver) {
                 Domain *domain = g_ptr_array_index(all, i);
                 g_autoptr(GError) error = NULL;
 
-                if (domain->autostart && !domain_is_active(domain) && driver_domain_create(client, domain->uuid, 0, NULL, &error) < 0)
-                        log_debug("domain '%s' cannot be started with the host, ignoring: %s", domain->name, error->message);
+                if (domain->autostart && !domain_is_active(domain) &&
+                    driver_domain_create(client, domain->uuid, 0, NULL, &error) < 0)
+                        log_debug("domain '%s' cannot be started with the host, ignoring: %s", domain->name,
+                                  error->message);
         }
 }
 
@@ -288,7 +291,8 @@ void driver_client_disconnect(DriverClient *client) {
                 Domain *domain = g_ptr_array_index(all, i);
 
                 if (domain->migration && domain->migration->client == client)
-                        fiber_start(client->driver->event, "client-gone", client_gone_fiber, migration_ref(domain->migration));
+                        fiber_start(client->driver->event, "client-gone", client_gone_fiber,
+                                    migration_ref(domain->migration));
         }
 }
 
@@ -315,13 +319,15 @@ void driver_unsubscribe(Driver *driver, unsigned subscription) {
 
 int driver_check_write(const DriverClient *client, const char *what, GError **reterr) {
         if (client->read_only)
-                return error_set(reterr, VIR_ERR_OPERATION_DENIED, _("read-only access prevents '%s': connect without -r"), what);
+                return error_set(reterr, VIR_ERR_OPERATION_DENIED,
+                                 _("read-only access prevents '%s': connect without -r"), what);
         return 0;
 }
 
 int driver_check_flags(unsigned flags, unsigned allowed, const char *what, GError **reterr) {
         if (flags & ~allowed)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("unsupported flags (0x%x) in '%s'"), flags & ~allowed, what);
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("unsupported flags (0x%x) in '%s'"), flags & ~allowed,
+                                 what);
         return 0;
 }
 
@@ -330,7 +336,8 @@ int driver_find(const DriverClient *client, const unsigned char *uuid, Domain **
         char text[UUID_TEXT_SIZE];
 
         if (!domain)
-                return error_set(reterr, VIR_ERR_NO_DOMAIN, _("no domain with matching uuid '%s'"), uuid_format(uuid, text));
+                return error_set(reterr, VIR_ERR_NO_DOMAIN, _("no domain with matching uuid '%s'"),
+                                 uuid_format(uuid, text));
         *ret_domain = domain_ref(domain);
         return 0;
 }
@@ -339,9 +346,11 @@ int driver_check_active(const Domain *domain, GError **reterr) {
         if (!domain_is_active(domain))
                 return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain is not running"));
         if (!domain->qemu)
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                                 _("QEMU of domain '%s' runs, but does not answer since the daemon was restarted: end that process, then restart the daemon"),
-                                 domain->name);
+                return error_set(
+                        reterr, VIR_ERR_OPERATION_FAILED,
+                        _("QEMU of domain '%s' runs, but does not answer since the daemon was restarted: end that "
+                          "process, then restart the daemon"),
+                        domain->name);
         return 0;
 }
 

@@ -2,12 +2,13 @@
 #pragma once
 
 /*
- * The driver: everything a front end (daemon/rpc, later daemon/dbus) may ask. No wire format in here, no logic in there.
+ * The driver: everything a front end (daemon/rpc, later daemon/dbus) may ask. No wire format in here, no logic in
+ * there.
  *
- * All calls are made on the loop's thread. Those marked [fiber] may wait and must run in a fiber; a front end gives each request
- * one of its own, so that calls of one client overlap. Errors are described in driver/base/error.h. Domains are named by uuid.
- * Typed parameters are libvirt's own (<libvirt/libvirt-common.h>), freed with virTypedParamsFree(). Flags are libvirt's too; an unknown flag
- * is refused with VIR_ERR_INVALID_ARG by the driver.
+ * All calls are made on the loop's thread. Those marked [fiber] may wait and must run in a fiber; a front end gives
+ * each request one of its own, so that calls of one client overlap. Errors are described in driver/base/error.h.
+ * Domains are named by uuid. Typed parameters are libvirt's own (<libvirt/libvirt-common.h>), freed with
+ * virTypedParamsFree(). Flags are libvirt's too; an unknown flag is refused with VIR_ERR_INVALID_ARG by the driver.
  */
 
 #include <glib.h>
@@ -24,8 +25,10 @@ typedef struct DriverClient DriverClient;
 /* ---- the driver itself ---- */
 
 typedef struct DriverConfig {
-        bool privileged;          /* system mode: our own tmpfs, migration ports for all; false: session mode, RAM in memfds */
-        const char *state_dir;    /* run-time state, lost at boot: status files, monitors, RAM files; e.g. /run/libvirt/ferry */
+        /* system mode: our own tmpfs, migration ports for all; false: session mode, RAM in memfds */
+        bool privileged;
+        /* run-time state, lost at boot: status files, monitors, RAM files; e.g. /run/libvirt/ferry */
+        const char *state_dir;
         const char *config_dir;   /* persistent definitions and autostart links; e.g. /etc/libvirt/ferry */
         const char *log_dir;      /* one log per domain; e.g. /var/log/libvirt/ferry */
         const char *lib_dir;      /* persistent state: nvram, save images; e.g. /var/lib/libvirt/ferry */
@@ -59,8 +62,9 @@ void driver_quiesce(Driver *driver, uint64_t timeout_usec);
 /* One per connection. A read-only client gets VIR_ERR_OPERATION_DENIED from every call that changes anything (and from
  * dumpxml --security-info), so front ends need no list of their own. */
 DriverClient *driver_client_new(Driver *driver, bool read_only, uid_t uid, pid_t pid);
-/* The connection is gone: cancels what must not outlive it (incoming migration that was prepared, outgoing that was begun). Calls of this
- * client may still be outstanding, and end in their own time; what they come to hold after this is released again at once. Idempotent. */
+/* The connection is gone: cancels what must not outlive it (incoming migration that was prepared, outgoing that was
+ * begun). Calls of this client may still be outstanding, and end in their own time; what they come to hold after this
+ * is released again at once. Idempotent. */
 void driver_client_disconnect(DriverClient *client);
 /* Disconnects and frees. No call of this client may be outstanding. */
 DriverClient *driver_client_free(DriverClient *client);
@@ -68,24 +72,31 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DriverClient, driver_client_free)
 
 /* ---- events ---- */
 
-/* Calls func for every event of every domain, from the loop; the event is borrowed for the call. func must not call back into the driver.
- * Returns a number for driver_unsubscribe(). */
+/* Calls func for every event of every domain, from the loop; the event is borrowed for the call. func must not call
+ * back into the driver. Returns a number for driver_unsubscribe(). */
 unsigned driver_subscribe(Driver *driver, DriverEventFunc func, void *userdata);
 void driver_unsubscribe(Driver *driver, unsigned subscription);
 
 /* ---- host ---- */
 
 char *driver_hostname(DriverClient *client);                                          /* owned by the caller */
-int driver_hypervisor_version(DriverClient *client, uint64_t *ret_version, GError **reterr);      /* [fiber] major*1e6+minor*1e3+micro */
+/* [fiber] major*1e6+minor*1e3+micro */
+int driver_hypervisor_version(DriverClient *client, uint64_t *ret_version, GError **reterr);
 int driver_node_info(DriverClient *client, virNodeInfo *ret_info, GError **reterr);
 int driver_node_free_memory(DriverClient *client, uint64_t *ret_bytes, GError **reterr);
-int driver_node_memory_stats(DriverClient *client, int cell, virNodeMemoryStatsPtr ret_stats, int *inout_n, GError **reterr); /* n 0: asks for the number */
-int driver_node_cpu_map(DriverClient *client, unsigned char **ret_map, int *ret_map_bytes, unsigned *ret_online, int *ret_present, GError **reterr);
+/* n 0: asks for the number */
+int driver_node_memory_stats(DriverClient *client, int cell, virNodeMemoryStatsPtr ret_stats, int *inout_n,
+                             GError **reterr);
+int driver_node_cpu_map(DriverClient *client, unsigned char **ret_map, int *ret_map_bytes, unsigned *ret_online,
+                        int *ret_present, GError **reterr);
 int driver_max_vcpus(DriverClient *client, const char *type, int *ret_max, GError **reterr);
-int driver_capabilities(DriverClient *client, char **ret_xml, GError **reterr);                                  /* [fiber] */
+/* [fiber] */
+int driver_capabilities(DriverClient *client, char **ret_xml, GError **reterr);
 int driver_domain_capabilities(DriverClient *client, const char *emulator, const char *arch, const char *machine,
-                               const char *virt_type, unsigned flags, char **ret_xml, GError **reterr);          /* [fiber] */
-int driver_cpu_models(DriverClient *client, const char *arch, char ***ret_models, GError **reterr);              /* [fiber] */
+                               /* [fiber] */
+                               const char *virt_type, unsigned flags, char **ret_xml, GError **reterr);
+/* [fiber] */
+int driver_cpu_models(DriverClient *client, const char *arch, char ***ret_models, GError **reterr);
 
 /* ---- looking domains up ---- */
 
@@ -99,40 +110,69 @@ int driver_lookup_uuid(DriverClient *client, const unsigned char *uuid, DomainRe
 
 int driver_domain_define(DriverClient *client, const char *xml, unsigned flags, DomainRef *ret_ref, GError **reterr);
 int driver_domain_undefine(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr);
-int driver_domain_create_xml(DriverClient *client, const char *xml, unsigned flags, DomainRef *ret_ref, GError **reterr);      /* [fiber] */
-int driver_domain_create(DriverClient *client, const unsigned char *uuid, unsigned flags, DomainRef *ret_ref, GError **reterr); /* [fiber] ret_ref may be NULL */
-int driver_domain_shutdown(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr);  /* [fiber] */
-int driver_domain_reboot(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr);    /* [fiber] */
-int driver_domain_reset(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr);     /* [fiber] */
-int driver_domain_destroy(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr);   /* [fiber] */
-int driver_domain_suspend(DriverClient *client, const unsigned char *uuid, GError **reterr);                   /* [fiber] */
-int driver_domain_resume(DriverClient *client, const unsigned char *uuid, GError **reterr);                    /* [fiber] */
+/* [fiber] */
+int driver_domain_create_xml(DriverClient *client, const char *xml, unsigned flags, DomainRef *ret_ref,
+                             GError **reterr);
+/* [fiber] ret_ref may be NULL */
+int driver_domain_create(DriverClient *client, const unsigned char *uuid, unsigned flags, DomainRef *ret_ref,
+                         GError **reterr);
+/* [fiber] */
+int driver_domain_shutdown(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr);
+/* [fiber] */
+int driver_domain_reboot(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr);
+/* [fiber] */
+int driver_domain_reset(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr);
+/* [fiber] */
+int driver_domain_destroy(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr);
+/* [fiber] */
+int driver_domain_suspend(DriverClient *client, const unsigned char *uuid, GError **reterr);
+/* [fiber] */
+int driver_domain_resume(DriverClient *client, const unsigned char *uuid, GError **reterr);
 int driver_domain_get_autostart(DriverClient *client, const unsigned char *uuid, bool *ret_on, GError **reterr);
 int driver_domain_set_autostart(DriverClient *client, const unsigned char *uuid, bool on, GError **reterr);
 
 /* ---- what a domain is and does ---- */
 
-int driver_domain_xml(DriverClient *client, const unsigned char *uuid, unsigned flags, char **ret_xml, GError **reterr);  /* [fiber] */
+/* [fiber] */
+int driver_domain_xml(DriverClient *client, const unsigned char *uuid, unsigned flags, char **ret_xml, GError **reterr);
 int driver_domain_os_type(DriverClient *client, const unsigned char *uuid, char **ret_type, GError **reterr);
-int driver_domain_info(DriverClient *client, const unsigned char *uuid, virDomainInfo *ret_info, GError **reterr);        /* [fiber] memory in KiB */
-int driver_domain_state(DriverClient *client, const unsigned char *uuid, int *ret_state, int *ret_reason, GError **reterr);
-int driver_domain_control_info(DriverClient *client, const unsigned char *uuid, virDomainControlInfo *ret_info, GError **reterr);
+/* [fiber] memory in KiB */
+int driver_domain_info(DriverClient *client, const unsigned char *uuid, virDomainInfo *ret_info, GError **reterr);
+int driver_domain_state(DriverClient *client, const unsigned char *uuid, int *ret_state, int *ret_reason,
+                        GError **reterr);
+int driver_domain_control_info(DriverClient *client, const unsigned char *uuid, virDomainControlInfo *ret_info,
+                               GError **reterr);
 int driver_domain_is_persistent(DriverClient *client, const unsigned char *uuid, bool *ret_yes, GError **reterr);
 int driver_domain_is_updated(DriverClient *client, const unsigned char *uuid, bool *ret_yes, GError **reterr);
-int driver_domain_messages(DriverClient *client, const unsigned char *uuid, unsigned flags, char ***ret_messages, GError **reterr); /* strv */
+/* strv */
+int driver_domain_messages(DriverClient *client, const unsigned char *uuid, unsigned flags, char ***ret_messages,
+                           GError **reterr);
 int driver_domain_vcpus(DriverClient *client, const unsigned char *uuid, virVcpuInfoPtr *ret_vcpus, unsigned *ret_n,
-                        unsigned char **ret_maps, unsigned map_bytes, GError **reterr);                                   /* [fiber] maps: n * map_bytes; g_free both */
-int driver_domain_vcpu_count(DriverClient *client, const unsigned char *uuid, unsigned flags, int *ret_n, GError **reterr);
-int driver_domain_vcpu_pins(DriverClient *client, const unsigned char *uuid, unsigned flags, unsigned n_vcpus, unsigned map_bytes,
-                            unsigned char **ret_maps, unsigned *ret_n, GError **reterr);
+                        /* [fiber] maps: n * map_bytes; g_free both */
+                        unsigned char **ret_maps, unsigned map_bytes, GError **reterr);
+int driver_domain_vcpu_count(DriverClient *client, const unsigned char *uuid, unsigned flags, int *ret_n,
+                             GError **reterr);
+int driver_domain_vcpu_pins(DriverClient *client, const unsigned char *uuid, unsigned flags, unsigned n_vcpus,
+                            unsigned map_bytes, unsigned char **ret_maps, unsigned *ret_n, GError **reterr);
 int driver_domain_max_memory(DriverClient *client, const unsigned char *uuid, uint64_t *ret_kib, GError **reterr);
-int driver_domain_set_memory(DriverClient *client, const unsigned char *uuid, uint64_t kib, unsigned flags, GError **reterr); /* [fiber] */
-int driver_domain_set_memory_stats_period(DriverClient *client, const unsigned char *uuid, int seconds, unsigned flags, GError **reterr); /* [fiber] */
-int driver_domain_memory_stats(DriverClient *client, const unsigned char *uuid, virDomainMemoryStatPtr ret_stats, unsigned max,
-                               unsigned *ret_n, GError **reterr);                                                         /* [fiber] */
-int driver_domain_block_info(DriverClient *client, const unsigned char *uuid, const char *path, virDomainBlockInfo *ret_info, GError **reterr); /* [fiber] */
-int driver_domain_block_stats(DriverClient *client, const unsigned char *uuid, const char *path, virDomainBlockStatsStruct *ret_stats, GError **reterr); /* [fiber] */
-int driver_domain_interface_stats(DriverClient *client, const unsigned char *uuid, const char *device, virDomainInterfaceStatsStruct *ret_stats, GError **reterr);
+/* [fiber] */
+int driver_domain_set_memory(DriverClient *client, const unsigned char *uuid, uint64_t kib, unsigned flags,
+                             GError **reterr);
+/* [fiber] */
+int driver_domain_set_memory_stats_period(DriverClient *client, const unsigned char *uuid, int seconds, unsigned flags,
+                                          GError **reterr);
+int driver_domain_memory_stats(DriverClient *client, const unsigned char *uuid, virDomainMemoryStatPtr ret_stats,
+                               unsigned max,
+                               /* [fiber] */
+                               unsigned *ret_n, GError **reterr);
+/* [fiber] */
+int driver_domain_block_info(DriverClient *client, const unsigned char *uuid, const char *path,
+                             virDomainBlockInfo *ret_info, GError **reterr);
+/* [fiber] */
+int driver_domain_block_stats(DriverClient *client, const unsigned char *uuid, const char *path,
+                              virDomainBlockStatsStruct *ret_stats, GError **reterr);
+int driver_domain_interface_stats(DriverClient *client, const unsigned char *uuid, const char *device,
+                                  virDomainInterfaceStatsStruct *ret_stats, GError **reterr);
 
 /* One record of domstats. */
 typedef struct DriverStatsRecord {
@@ -140,31 +180,45 @@ typedef struct DriverStatsRecord {
         virTypedParameterPtr params;
         int n_params;
 } DriverStatsRecord;
-/* uuids NULL: all domains that flags (VIR_CONNECT_GET_ALL_DOMAINS_STATS_*) select. stats: VIR_DOMAIN_STATS_* mask, 0 for all. */
-int driver_domain_stats(DriverClient *client, const unsigned char (*uuids)[VIR_UUID_BUFLEN], unsigned n_uuids, unsigned stats, unsigned flags,
-                        DriverStatsRecord **ret_records, unsigned *ret_n, GError **reterr);                               /* [fiber] */
+/* uuids NULL: all domains that flags (VIR_CONNECT_GET_ALL_DOMAINS_STATS_*) select. stats: VIR_DOMAIN_STATS_* mask, 0
+ * for all. */
+int driver_domain_stats(DriverClient *client, const unsigned char (*uuids)[VIR_UUID_BUFLEN], unsigned n_uuids,
+                        unsigned stats, unsigned flags,
+                        /* [fiber] */
+                        DriverStatsRecord **ret_records, unsigned *ret_n, GError **reterr);
 void driver_stats_free(DriverStatsRecord *records, unsigned n);
 
-/* A descriptor (non-blocking, owned by the caller) connected to the console; device NULL: the first console or serial. flags:
- * VIR_DOMAIN_CONSOLE_FORCE, _SAFE. A console has one user: a second gets OPERATION_FAILED without FORCE, with it the first one's descriptor ends. */
-int driver_domain_open_console(DriverClient *client, const unsigned char *uuid, const char *device, unsigned flags, int *ret_fd, GError **reterr);
+/* A descriptor (non-blocking, owned by the caller) connected to the console; device NULL: the first console or serial.
+ * flags: VIR_DOMAIN_CONSOLE_FORCE, _SAFE. A console has one user: a second gets OPERATION_FAILED without FORCE, with it
+ * the first one's descriptor ends. */
+int driver_domain_open_console(DriverClient *client, const unsigned char *uuid, const char *device, unsigned flags,
+                               int *ret_fd, GError **reterr);
 /* That user is done. */
 void driver_domain_close_console(DriverClient *client, const unsigned char *uuid, int fd);
 /* flags: VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP 1. */
-int driver_domain_monitor_command(DriverClient *client, const unsigned char *uuid, const char *command, unsigned flags, char **ret_reply, GError **reterr); /* [fiber] */
+/* [fiber] */
+int driver_domain_monitor_command(DriverClient *client, const unsigned char *uuid, const char *command, unsigned flags,
+                                  char **ret_reply, GError **reterr);
 
 /* ---- jobs and migration (libvirt's protocol v3 with parameters; reference: libvirt's src/libvirt-domain.c) ---- */
 
-int driver_domain_job_info(DriverClient *client, const unsigned char *uuid, virDomainJobInfo *ret_info, GError **reterr);
+int driver_domain_job_info(DriverClient *client, const unsigned char *uuid, virDomainJobInfo *ret_info,
+                           GError **reterr);
 /* flags: VIR_DOMAIN_JOB_STATS_COMPLETED, _KEEP_COMPLETED. */
 int driver_domain_job_stats(DriverClient *client, const unsigned char *uuid, unsigned flags, int *ret_type,
                             virTypedParameterPtr *ret_params, int *ret_n_params, GError **reterr);
-int driver_domain_job_abort(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr);                 /* [fiber] */
+/* [fiber] */
+int driver_domain_job_abort(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr);
 
-int driver_migrate_set_max_downtime(DriverClient *client, const unsigned char *uuid, uint64_t msec, unsigned flags, GError **reterr);
-int driver_migrate_get_max_downtime(DriverClient *client, const unsigned char *uuid, uint64_t *ret_msec, unsigned flags, GError **reterr);
-int driver_migrate_set_max_speed(DriverClient *client, const unsigned char *uuid, uint64_t mib_per_sec, unsigned flags, GError **reterr); /* [fiber] */
-int driver_migrate_get_max_speed(DriverClient *client, const unsigned char *uuid, uint64_t *ret_mib_per_sec, unsigned flags, GError **reterr);
+int driver_migrate_set_max_downtime(DriverClient *client, const unsigned char *uuid, uint64_t msec, unsigned flags,
+                                    GError **reterr);
+int driver_migrate_get_max_downtime(DriverClient *client, const unsigned char *uuid, uint64_t *ret_msec, unsigned flags,
+                                    GError **reterr);
+/* [fiber] */
+int driver_migrate_set_max_speed(DriverClient *client, const unsigned char *uuid, uint64_t mib_per_sec, unsigned flags,
+                                 GError **reterr);
+int driver_migrate_get_max_speed(DriverClient *client, const unsigned char *uuid, uint64_t *ret_mib_per_sec,
+                                 unsigned flags, GError **reterr);
 
 /* A cookie: opaque bytes that the client carries between the two sides. Owned by the caller, g_free(data). */
 typedef struct DriverCookie {
@@ -183,14 +237,22 @@ typedef struct DriverMigrateArgs {
 
 /* Source. Takes the migration job and holds it until Confirm, a failed Perform, or the client's end. */
 int driver_migrate_begin(DriverClient *client, const unsigned char *uuid, const DriverMigrateArgs *args,
-                         DriverCookie *ret_cookie, char **ret_xml, GError **reterr);                                          /* [fiber] */
+                         /* [fiber] */
+                         DriverCookie *ret_cookie, char **ret_xml, GError **reterr);
 /* Destination. *ret_uri is NULL if the client gave a usable migrate_uri. */
-int driver_migrate_prepare(DriverClient *client, const DriverMigrateArgs *args, DriverCookie *ret_cookie, char **ret_uri, GError **reterr); /* [fiber] */
+/* [fiber] */
+int driver_migrate_prepare(DriverClient *client, const DriverMigrateArgs *args, DriverCookie *ret_cookie,
+                           char **ret_uri, GError **reterr);
 /* Source. With VIR_MIGRATE_PEER2PEER, dconnuri names the destination and the whole migration happens inside. */
-int driver_migrate_perform(DriverClient *client, const unsigned char *uuid, const char *dconnuri, const DriverMigrateArgs *args,
-                           DriverCookie *ret_cookie, GError **reterr);                                                        /* [fiber] */
+int driver_migrate_perform(DriverClient *client, const unsigned char *uuid, const char *dconnuri,
+                           const DriverMigrateArgs *args,
+                           /* [fiber] */
+                           DriverCookie *ret_cookie, GError **reterr);
 /* Destination. cancelled: stop the incoming guest; then always fails with VIR_ERR_MIGRATE_FINISH_OK. */
 int driver_migrate_finish(DriverClient *client, const DriverMigrateArgs *args, bool cancelled,
-                          DomainRef *ret_ref, DriverCookie *ret_cookie, GError **reterr);                                     /* [fiber] */
+                          /* [fiber] */
+                          DomainRef *ret_ref, DriverCookie *ret_cookie, GError **reterr);
 /* Source. cancelled: the destination failed, the guest goes on here. */
-int driver_migrate_confirm(DriverClient *client, const unsigned char *uuid, const DriverMigrateArgs *args, bool cancelled, GError **reterr); /* [fiber] */
+/* [fiber] */
+int driver_migrate_confirm(DriverClient *client, const unsigned char *uuid, const DriverMigrateArgs *args,
+                           bool cancelled, GError **reterr);

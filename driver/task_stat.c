@@ -28,10 +28,11 @@ int task_stat_read(pid_t pid, pid_t thread, TaskStat *ret_stat) {
         /* The command name is in parentheses and may hold anything; fields count from after the last one. */
         rest = strrchr(text, ')');
         /* Fields 3..13 are skipped; 14 utime, 15 stime; 16..38 skipped; 39 processor. */
-        if (!rest || sscanf(rest + 1,
-                            " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %" SCNu64 " %" SCNu64
-                            " %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %d",
-                            &user, &system, &cpu) != 3)
+        if (!rest ||
+            sscanf(rest + 1,
+                   " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %" SCNu64 " %" SCNu64
+                   " %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %d",
+                   &user, &system, &cpu) != 3)
                 return -EINVAL;
         ret_stat->user_nsec = user * (NSEC_PER_SEC / (uint64_t) sysconf(_SC_CLK_TCK));
         ret_stat->system_nsec = system * (NSEC_PER_SEC / (uint64_t) sysconf(_SC_CLK_TCK));

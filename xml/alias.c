@@ -13,7 +13,8 @@ static char *disk_alias(const DiskDef *disk) {
         case DISK_BUS_VIRTIO:
                 return g_strdup_printf("virtio-disk%d", MAX(disk_name_index(disk->target), 0));
         case DISK_BUS_SCSI:
-                return g_strdup_printf("%s%u-%u-%u-%u", bus, address->controller, address->bus, address->target, address->unit);
+                return g_strdup_printf("%s%u-%u-%u-%u", bus, address->controller, address->bus, address->target,
+                                       address->unit);
         default:
                 return g_strdup_printf("%s%u-%u-%u", bus, address->controller, address->bus, address->unit);
         }
@@ -25,7 +26,8 @@ static char *controller_alias(const DomainDef *def, const ControllerDef *control
 
         switch (controller->type) {
         case CONTROLLER_TYPE_PCI:
-                return g_strdup_printf("%s.%d", controller->model == CONTROLLER_MODEL_PCIE_ROOT ? "pcie" : "pci", controller->index);
+                return g_strdup_printf("%s.%d", controller->model == CONTROLLER_MODEL_PCIE_ROOT ? "pcie" : "pci",
+                                       controller->index);
         case CONTROLLER_TYPE_USB:
                 return first ? g_strdup("usb") : g_strdup_printf("usb%d", controller->index);
         case CONTROLLER_TYPE_IDE:
@@ -44,9 +46,10 @@ static char *controller_alias(const DomainDef *def, const ControllerDef *control
 
 static char *device_alias(const DomainDef *def, const Device *device) {
         static const char *const prefixes[DEVICE_KIND_LAST] = {
-                [DEVICE_NET] = "net",     [DEVICE_SERIAL] = "serial",     [DEVICE_CONSOLE] = "console", [DEVICE_CHANNEL] = "channel",
-                [DEVICE_INPUT] = "input", [DEVICE_SOUND] = "sound",       [DEVICE_VIDEO] = "video",     [DEVICE_WATCHDOG] = "watchdog",
-                [DEVICE_RNG] = "rng",     [DEVICE_BALLOON] = "balloon",   [DEVICE_PANIC] = "panic",
+                [DEVICE_NET] = "net",         [DEVICE_SERIAL] = "serial",     [DEVICE_CONSOLE] = "console",
+                [DEVICE_CHANNEL] = "channel", [DEVICE_INPUT] = "input",       [DEVICE_SOUND] = "sound",
+                [DEVICE_VIDEO] = "video",     [DEVICE_WATCHDOG] = "watchdog", [DEVICE_RNG] = "rng",
+                [DEVICE_BALLOON] = "balloon", [DEVICE_PANIC] = "panic",
         };
 
         if (device->kind == DEVICE_DISK)

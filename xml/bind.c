@@ -7,8 +7,8 @@
 #include "xml/def_enum.h"
 #include "xml/uuid.h"
 
-/* Arrays know how to free their elements through these: one wrapper per array would need a closure, so elements carry no spec and
- * the array's owner frees them by the table. */
+/* Arrays know how to free their elements through these: one wrapper per array would need a closure, so elements carry
+ * no spec and the array's owner frees them by the table. */
 static void array_clear(const BindSpec *spec, GPtrArray *array) {
         for (unsigned i = 0; i < array->len; i++)
                 bind_free(spec, g_ptr_array_index(array, i));
@@ -88,8 +88,8 @@ static void copy_into(const BindSpec *spec, const void *object, void *copy) {
                 const void *from = bind_member(f, object);
                 void *to = bind_member(f, copy);
 
-                /* copy began as the bytes of object; whatever still points to object's things is replaced. A member that two
-                 * fields share has been replaced before. */
+                /* copy began as the bytes of object; whatever still points to object's things is replaced. A member
+                 * that two fields share has been replaced before. */
                 switch (f->kind) {
                 case BIND_STRING:
                 case BIND_RAW:

@@ -4,14 +4,16 @@
 /*
  * Tables that bind XML to structs.
  *
- * Theory of operation. A BindSpec describes one struct and the element it comes from: a list of BindField, each a path below that
- * element and a member of the struct. Everything that has to agree about the XML is driven by the same table: the parser
- * (bind_parse.c, which refuses whatever no field of the table names), the formatter (bind_format.c, which writes in the order of the
- * table), copying, freeing and comparing (bind.c, bind_diff.c), and the RELAX NG schema (bind_schema.c).
+ * Theory of operation. A BindSpec describes one struct and the element it comes from: a list of BindField, each a path
+ * below that element and a member of the struct. Everything that has to agree about the XML is driven by the same
+ * table: the parser (bind_parse.c, which refuses whatever no field of the table names), the formatter (bind_format.c,
+ * which writes in the order of the table), copying, freeing and comparing (bind.c, bind_diff.c), and the RELAX NG
+ * schema (bind_schema.c).
  *
- * Paths: "@a" is an attribute of the element, "b/@a" one of its child, "b" the child's text (or its presence, or the child as a
- * struct of its own), "" the element's own text. Several fields may name the same member: the parser then wants equal values, and
- * the formatter writes all of them (libvirt repeats listen= on <graphics>). Two fields may have the same path if their `when` differs.
+ * Paths: "@a" is an attribute of the element, "b/@a" one of its child, "b" the child's text (or its presence, or the
+ * child as a struct of its own), "" the element's own text. Several fields may name the same member: the parser then
+ * wants equal values, and the formatter writes all of them (libvirt repeats listen= on <graphics>). Two fields may have
+ * the same path if their `when` differs.
  */
 
 #include <glib.h>
@@ -38,7 +40,8 @@ typedef enum BindKind {
         BIND_HEXINT,  /* int as BIND_INT, written in hex */
         BIND_I64,     /* int64_t; 0: not said */
         BIND_U64,     /* uint64_t; 0: not said */
-        BIND_BYTES,   /* uint64_t of bytes, KiB by default, with a unit= attribute beside it; rounded up to KiB; 0: not said */
+        /* uint64_t of bytes, KiB by default, with a unit= attribute beside it; rounded up to KiB; 0: not said */
+        BIND_BYTES,
         BIND_KIB,     /* as BIND_BYTES, but the member counts KiB */
         BIND_BITSET,  /* Bitset *; NULL: not said */
         BIND_UUID,    /* unsigned char[16], a bool follows it */
@@ -79,7 +82,8 @@ struct BindSpec {
         const char *name; /* the element's, for messages and the schema */
         size_t size;
         const BindField *fields;
-        /* The field that decides which others exist, with its value if it is not said; NULL: none. Must be a direct attribute. */
+        /* The field that decides which others exist, with its value if it is not said; NULL: none. Must be a direct
+         * attribute. */
         const char *discriminator;
         int discriminator_default;
 };
@@ -132,7 +136,8 @@ void bind_difference_clear(BindDifference *difference);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BindDifference, bind_difference_clear)
 
 /* Whether left and right differ in a field without any of skip_flags; *ret_difference is set if so. */
-bool bind_diff(const BindSpec *spec, const void *left, const void *right, unsigned skip_flags, BindDifference *ret_difference);
+bool bind_diff(const BindSpec *spec, const void *left, const void *right, unsigned skip_flags,
+               BindDifference *ret_difference);
 
 /* ---- schema (bind_schema.c) ---- */
 

@@ -13,10 +13,13 @@ static char *join(const char *prefix, const char *path) {
         return *prefix && *path ? g_strconcat(prefix, "/", path, NULL) : g_strdup(*prefix ? prefix : path);
 }
 
-static bool diff_at(const BindSpec *spec, const void *left, const void *right, unsigned skip, const char *prefix, BindDifference *ret);
+static bool diff_at(const BindSpec *spec, const void *left, const void *right, unsigned skip, const char *prefix,
+                    BindDifference *ret);
 
-static bool diff_list(const BindField *f, const void *left, const void *right, unsigned skip, const char *where, BindDifference *ret) {
-        const GPtrArray *a = *(GPtrArray *const *) bind_member(f, left), *b = *(GPtrArray *const *) bind_member(f, right);
+static bool diff_list(const BindField *f, const void *left, const void *right, unsigned skip, const char *where,
+                      BindDifference *ret) {
+        const GPtrArray *a = *(GPtrArray *const *) bind_member(f, left),
+                        *b = *(GPtrArray *const *) bind_member(f, right);
 
         for (unsigned i = 0; i < a->len && i < b->len; i++) {
                 g_autofree char *at = g_strdup_printf("%s[%u]", where, i + 1);
@@ -34,7 +37,8 @@ static bool diff_list(const BindField *f, const void *left, const void *right, u
         return true;
 }
 
-static bool diff_scalar(const BindField *f, const void *left, const void *right, const char *where, BindDifference *ret) {
+static bool diff_scalar(const BindField *f, const void *left, const void *right, const char *where,
+                        BindDifference *ret) {
         g_autofree char *a = bind_value(f, left), *b = bind_value(f, right);
 
         if (g_strcmp0(a, b) == 0)
@@ -43,7 +47,8 @@ static bool diff_scalar(const BindField *f, const void *left, const void *right,
         return true;
 }
 
-static bool diff_at(const BindSpec *spec, const void *left, const void *right, unsigned skip, const char *prefix, BindDifference *ret) {
+static bool diff_at(const BindSpec *spec, const void *left, const void *right, unsigned skip, const char *prefix,
+                    BindDifference *ret) {
         for (const BindField *f = spec->fields; f->path; f++) {
                 g_autofree char *where = join(prefix, f->path);
                 bool differs;
@@ -68,6 +73,7 @@ static bool diff_at(const BindSpec *spec, const void *left, const void *right, u
         return false;
 }
 
-bool bind_diff(const BindSpec *spec, const void *left, const void *right, unsigned skip_flags, BindDifference *ret_difference) {
+bool bind_diff(const BindSpec *spec, const void *left, const void *right, unsigned skip_flags,
+               BindDifference *ret_difference) {
         return diff_at(spec, left, right, skip_flags, "", ret_difference);
 }

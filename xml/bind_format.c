@@ -26,8 +26,8 @@ static bool any_set(const BindSpec *spec, const void *object) {
         return false;
 }
 
-/* The element that a path leads to, made where it is missing; *ret_last is what is left: "@attribute" or "". With `add` the last element
- * is always a new one. */
+/* The element that a path leads to, made where it is missing; *ret_last is what is left: "@attribute" or "". With `add`
+ * the last element is always a new one. */
 static Markup *descend(Markup *element, const char *path, bool add, const char **ret_last) {
         g_auto(GStrv) parts = g_strsplit(path, "/", -1);
 
@@ -36,7 +36,8 @@ static Markup *descend(Markup *element, const char *path, bool add, const char *
                 if (parts[i][0] == '@')
                         *ret_last = strchr(path, '@');
                 else if (parts[i][0])
-                        element = add && !parts[i + 1] ? markup_add(element, parts[i]) : markup_child(element, parts[i]);
+                        element =
+                                add && !parts[i + 1] ? markup_add(element, parts[i]) : markup_child(element, parts[i]);
         }
         return element;
 }
@@ -89,7 +90,8 @@ void bind_format(const BindSpec *spec, const void *object, Markup *element, unsi
                         const GPtrArray *array = *(GPtrArray *const *) member;
 
                         for (unsigned i = 0; i < array->len; i++)
-                                bind_format(f->spec, g_ptr_array_index(array, i), descend(element, f->path, true, &last), flags);
+                                bind_format(f->spec, g_ptr_array_index(array, i),
+                                            descend(element, f->path, true, &last), flags);
                         break;
                 }
                 default:

@@ -21,7 +21,8 @@ typedef struct Place {
 static int bad_value(const Place *place, const char *value, const char *wanted, GError **reterr) {
         g_autofree char *where = node_where(place->node);
 
-        return error_set(reterr, VIR_ERR_XML_ERROR, _("%s %s='%.64s' is not %s"), where, place->attribute ?: _("text"), value, wanted);
+        return error_set(reterr, VIR_ERR_XML_ERROR, _("%s %s='%.64s' is not %s"), where, place->attribute ?: _("text"),
+                         value, wanted);
 }
 
 /* Decimal or 0x..., with a sign if negative; spaces around. */
@@ -36,7 +37,8 @@ static int scan_number(const char *text, bool *ret_negative, uint64_t *ret) {
         if (!g_ascii_isdigit(*digits))
                 return -EINVAL;
         errno = 0;
-        value = g_ascii_strtoull(digits, &end, g_str_has_prefix(digits, "0x") || g_str_has_prefix(digits, "0X") ? 16 : 10);
+        value = g_ascii_strtoull(digits, &end,
+                                 g_str_has_prefix(digits, "0x") || g_str_has_prefix(digits, "0X") ? 16 : 10);
         if (errno == ERANGE)
                 return -ERANGE;
         if (*end != '\0')
@@ -59,7 +61,8 @@ static int parse_number(const Place *place, const char *text, int64_t min, int64
         *ret = value;
         return 0;
 bad: {
-        g_autofree char *wanted = g_strdup_printf(_("a number from %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT), min, max);
+        g_autofree char *wanted =
+                g_strdup_printf(_("a number from %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT), min, max);
 
         return bad_value(place, text, wanted, reterr);
 }
@@ -109,7 +112,8 @@ static int parse_enum(const BindField *field, const Place *place, const char *te
         return refuse_value(place->node, place->attribute, text, (char **) accepted->pdata, reterr);
 }
 
-static int parse_tristate(const Place *place, const char *text, const char *yes, const char *no, int *ret, GError **reterr) {
+static int parse_tristate(const Place *place, const char *text, const char *yes, const char *no, int *ret,
+                          GError **reterr) {
         if (g_str_equal(text, yes))
                 *ret = TRI_YES;
         else if (g_str_equal(text, no))
@@ -260,14 +264,16 @@ static bool is_companion(const BindSpec *spec, const char *prefix, const char *a
                 if (f->kind == BIND_STATE && g_str_equal(attribute, "@state") && g_str_equal(f->path, prefix))
                         return true;
                 if ((f->kind == BIND_BYTES || f->kind == BIND_KIB) && g_str_equal(attribute, "@unit") &&
-                    (g_str_equal(f->path, prefix) || (g_str_has_prefix(f->path, prefix) &&
-                                                      (f->path[length] == '@' || (f->path[length] == '/' && f->path[length + 1] == '@')))))
+                    (g_str_equal(f->path, prefix) ||
+                     (g_str_has_prefix(f->path, prefix) &&
+                      (f->path[length] == '@' || (f->path[length] == '/' && f->path[length + 1] == '@')))))
                         return true;
         }
         return false;
 }
 
-static int refuse_misfit(const BindSpec *spec, const void *object, const xmlNode *node, const char *attribute, GError **reterr) {
+static int refuse_misfit(const BindSpec *spec, const void *object, const xmlNode *node, const char *attribute,
+                         GError **reterr) {
         g_autofree char *where = node_where(node);
         const char *value = "?";
 
@@ -275,14 +281,15 @@ static int refuse_misfit(const BindSpec *spec, const void *object, const xmlNode
                 if (g_str_equal(f->path, spec->discriminator))
                         value = f->names[bind_discriminator(spec, object)] ?: "";
         if (attribute)
-                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("attribute '%s' of %s does not go with %s '%s' of <%s>: remove it"),
-                                 attribute, where, spec->discriminator + 1, value, spec->name);
+                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
+                                 _("attribute '%s' of %s does not go with %s '%s' of <%s>: remove it"), attribute,
+                                 where, spec->discriminator + 1, value, spec->name);
         return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("%s does not go with %s '%s' of <%s>: remove it"), where,
                          spec->discriminator + 1, value, spec->name);
 }
 
-static int parse_attribute(const BindSpec *spec, void *object, const xmlNode *node, const char *prefix, const xmlAttr *attribute,
-                           GError **reterr) {
+static int parse_attribute(const BindSpec *spec, void *object, const xmlNode *node, const char *prefix,
+                           const xmlAttr *attribute, GError **reterr) {
         g_autofree char *name = node_attribute_name(attribute), *value = NULL;
         g_autofree char *path = *prefix ? g_strconcat(prefix, "/", name, NULL) : g_strdup(name);
         Place place = { node, name + 1 };
@@ -346,7 +353,8 @@ static int check_no_text(const xmlNode *node, GError **reterr) {
         return 0;
 }
 
-static int parse_child(const BindSpec *spec, void *object, const xmlNode *child, const char *prefix, GHashTable *seen, GError **reterr) {
+static int parse_child(const BindSpec *spec, void *object, const xmlNode *child, const char *prefix, GHashTable *seen,
+                       GError **reterr) {
         g_autofree char *name = node_name(child);
         g_autofree char *path = *prefix ? g_strconcat(prefix, "/", name, NULL) : g_strdup(name);
         Target target = {};
@@ -365,7 +373,8 @@ static int parse_child(const BindSpec *spec, void *object, const xmlNode *child,
                 return bind_parse(target.field->spec, child, bind_append(*array, target.field->spec), reterr);
         }
         if (!target.field && !target.below)
-                return target.misfit ? refuse_misfit(target.misfit, object, child, NULL, reterr) : refuse_element(child, reterr);
+                return target.misfit ? refuse_misfit(target.misfit, object, child, NULL, reterr)
+                                     : refuse_element(child, reterr);
         if (!g_hash_table_add(seen, g_strdup(name))) {
                 g_autofree char *where = node_where(child);
 
@@ -422,11 +431,13 @@ static int check_required(const BindSpec *spec, const void *object, const xmlNod
                         continue;
                 where = node_where(node);
                 if (attribute == f->path)
-                        return error_set(reterr, VIR_ERR_XML_ERROR, _("%s needs the attribute '%s'"), where, attribute + 1);
+                        return error_set(reterr, VIR_ERR_XML_ERROR, _("%s needs the attribute '%s'"), where,
+                                         attribute + 1);
                 if (attribute) {
                         g_autofree char *element = g_strndup(f->path, (size_t) (attribute - 1 - f->path));
 
-                        return error_set(reterr, VIR_ERR_XML_ERROR, _("%s needs <%s> with the attribute '%s'"), where, element, attribute + 1);
+                        return error_set(reterr, VIR_ERR_XML_ERROR, _("%s needs <%s> with the attribute '%s'"), where,
+                                         element, attribute + 1);
                 }
                 return error_set(reterr, VIR_ERR_XML_ERROR, _("%s needs <%s>"), where, f->path);
         }

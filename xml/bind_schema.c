@@ -8,9 +8,10 @@
 /*
  * Theory of operation.
  *
- * One <define> per table. The paths of a table become a tree of SchemaNode, in which an attribute or a text may have several patterns
- * (fields with different `when`): the schema takes any of them, the parser decides which one fits. Order never matters, so children
- * are interleaved; leaves are plain groups because RELAX NG forbids <data> inside <interleave>.
+ * One <define> per table. The paths of a table become a tree of SchemaNode, in which an attribute or a text may have
+ * several patterns (fields with different `when`): the schema takes any of them, the parser decides which one fits.
+ * Order never matters, so children are interleaved; leaves are plain groups because RELAX NG forbids <data> inside
+ * <interleave>.
  */
 
 typedef struct SchemaNode {
@@ -113,7 +114,8 @@ static void add_number(Markup *parent, const BindField *f) {
         int64_t max = f->max ? f->max : f->kind == BIND_I64 || f->kind == BIND_U64 ? INT64_MAX
                                       : f->kind == BIND_INT || f->kind == BIND_HEXINT ? INT_MAX : UINT_MAX;
         g_autofree char *max_text = g_strdup_printf("%" G_GINT64_FORMAT, max);
-        g_autofree char *min_text = g_strdup_printf("%" G_GINT64_FORMAT, f->min == 0 && f->kind == BIND_I64 ? -INT64_MAX : f->min);
+        g_autofree char *min_text =
+                g_strdup_printf("%" G_GINT64_FORMAT, f->min == 0 && f->kind == BIND_I64 ? -INT64_MAX : f->min);
 
         markup_attribute(data, "type", "integer");
         param = markup_add(data, "param");

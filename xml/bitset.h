@@ -25,7 +25,8 @@ char *bitset_format(const Bitset *set);
 /* number < BITSET_MAX */
 void bitset_add(Bitset *set, unsigned number);
 bool bitset_has(const Bitset *set, unsigned number);
-/* The smallest member that is >= from; -1 if there is none. For loops: for (int i = bitset_next(s, 0); i >= 0; i = bitset_next(s, i + 1)). */
+/* The smallest member that is >= from; -1 if there is none. For loops: for (int i = bitset_next(s, 0); i >= 0; i =
+ * bitset_next(s, i + 1)). */
 int bitset_next(const Bitset *set, unsigned from);
 unsigned bitset_count(const Bitset *set);
 /* NULL and the empty set are equal. */

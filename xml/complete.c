@@ -9,10 +9,11 @@
 /*
  * Theory of operation.
  *
- * What a user leaves out is filled in as stock libvirt 9.0 does for QEMU 7.2, so that a definition moves between the two unchanged and its guest
- * sees the same hardware. tests/xml/data/complete holds definitions beside their completed form, which was compared with libvirt's. On purpose
- * different: no CPU model is written for a guest that names none (the machine type's own is meant), and scsi controllers without a model are
- * virtio-scsi, since lsilogic is not supported.
+ * What a user leaves out is filled in as stock libvirt 9.0 does for QEMU 7.2, so that a definition moves between the
+ * two unchanged and its guest sees the same hardware. tests/xml/data/complete holds definitions beside their completed
+ * form, which was compared with libvirt's. On purpose different: no CPU model is written for a guest that names none
+ * (the machine type's own is meant), and scsi controllers without a model are virtio-scsi, since lsilogic is not
+ * supported.
  */
 
 static int complete_identity(DomainDef *def, GError **reterr) {
@@ -57,7 +58,8 @@ int complete_os(DomainDef *def, const DomainDefaults *defaults, GError **reterr)
         if (!def->os.arch)
                 def->os.arch = defaults->arch ? defaults->arch : OS_ARCH_X86_64;
         if (!machine)
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("<os><type> names no machine, and the emulator has no default one"));
+                return error_set(reterr, VIR_ERR_XML_ERROR,
+                                 _("<os><type> names no machine, and the emulator has no default one"));
         if (defaults->machine_resolve) {
                 const char *canonical = defaults->machine_resolve(machine, defaults->userdata);
 
@@ -72,8 +74,8 @@ int complete_os(DomainDef *def, const DomainDefaults *defaults, GError **reterr)
                 def->os.machine = g_strdup(machine);
         }
         if (!domain_def_is_q35(def) && !domain_def_is_i440fx(def))
-                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("machine '%s' is not supported by Ferry: use 'q35' or 'pc'"),
-                                 def->os.machine);
+                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
+                                 _("machine '%s' is not supported by Ferry: use 'q35' or 'pc'"), def->os.machine);
         if (def->os.boots->len == 0 && !has_boot_order(def))
                 ((OsBootDef *) bind_append(def->os.boots, &os_boot_spec))->device = OS_BOOT_DEVICE_HD;
         if (def->os.loader && !def->os.loader_type)

@@ -6,7 +6,8 @@
 #include "xml/device.h"
 #include "xml/disk_name.h"
 
-/* libvirt's way from the name to the place on the bus. SCSI is taken as narrow: eight units, one of which is the controller. */
+/* libvirt's way from the name to the place on the bus. SCSI is taken as narrow: eight units, one of which is the
+ * controller. */
 static void place_drive(const DiskDef *disk, unsigned index, DeviceAddress *ret) {
         *ret = (DeviceAddress) { .type = ADDRESS_TYPE_DRIVE };
         switch (disk->bus) {
@@ -39,16 +40,19 @@ static int complete_drive(DomainDef *def, DiskDef *disk, GError **reterr) {
                 int index = disk_name_index(disk->target);
 
                 if (index < 0)
-                        return error_set(reterr, VIR_ERR_XML_ERROR,
-                                         _("disk '%s' gets its place from its name: name it like 'sda', or give it an <address>"),
-                                         disk->target);
+                        return error_set(
+                                reterr, VIR_ERR_XML_ERROR,
+                                _("disk '%s' gets its place from its name: name it like 'sda', or give it an "
+                                  "<address>"),
+                                disk->target);
                 place_drive(disk, (unsigned) index, &disk->info.address);
         }
         if (disk->info.address.type != ADDRESS_TYPE_DRIVE)
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("disk '%s' on bus '%s' needs an address of type 'drive'"), disk->target,
-                                 disk_bus_to_string(disk->bus));
+                return error_set(reterr, VIR_ERR_XML_ERROR, _("disk '%s' on bus '%s' needs an address of type 'drive'"),
+                                 disk->target, disk_bus_to_string(disk->bus));
         if (disk->info.address.controller > 255)
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("disk '%s' would need more controllers than there may be"), disk->target);
+                return error_set(reterr, VIR_ERR_XML_ERROR,
+                                 _("disk '%s' would need more controllers than there may be"), disk->target);
         for (unsigned i = 0; i <= disk->info.address.controller; i++)
                 if (!controller_find(def, type, (int) i))
                         controller_add(def, type, (int) i, CONTROLLER_MODEL_UNSET);
@@ -74,8 +78,9 @@ static bool serial_port_used(const GArray *devices, unsigned controller, unsigne
                 const Device *device = &g_array_index(devices, Device, i);
                 const DeviceAddress *address = &device->info->address;
 
-                if ((device->kind == DEVICE_CHANNEL || device->kind == DEVICE_CONSOLE) && address->type == ADDRESS_TYPE_VIRTIO_SERIAL &&
-                    address->controller == controller && address->port == port && (port != 0 || is_console))
+                if ((device->kind == DEVICE_CHANNEL || device->kind == DEVICE_CONSOLE) &&
+                    address->type == ADDRESS_TYPE_VIRTIO_SERIAL && address->controller == controller &&
+                    address->port == port && (port != 0 || is_console))
                         return true;
         }
         return false;
@@ -88,7 +93,9 @@ static bool find_serial_port(const DomainDef *def, const GArray *devices, bool c
 
                 for (unsigned port = console ? 0 : 1; controller && port < serial_ports(controller); port++)
                         if (!serial_port_used(devices, i, port, console)) {
-                                *ret = (DeviceAddress) { .type = ADDRESS_TYPE_VIRTIO_SERIAL, .controller = i, .port = port };
+                                *ret = (DeviceAddress){ .type = ADDRESS_TYPE_VIRTIO_SERIAL,
+                                                        .controller = i,
+                                                        .port = port };
                                 return true;
                         }
         }
@@ -116,7 +123,8 @@ static int complete_serial_port(DomainDef *def, const GArray *devices, const Dev
                 for (index = 0; controller_find(def, CONTROLLER_TYPE_VIRTIO_SERIAL, index);)
                         index++;
                 if (index > 255)
-                        return error_set(reterr, VIR_ERR_XML_ERROR, _("there are more virtio-serial ports than controllers can have"));
+                        return error_set(reterr, VIR_ERR_XML_ERROR,
+                                         _("there are more virtio-serial ports than controllers can have"));
                 controller_add(def, CONTROLLER_TYPE_VIRTIO_SERIAL, index, CONTROLLER_MODEL_UNSET);
                 if (!find_serial_port(def, devices, console, address))
                         return error_set(reterr, VIR_ERR_XML_ERROR, _("no virtio-serial port is free"));
@@ -174,13 +182,15 @@ static int complete_usb_address(DomainDef *def, InputDef *input, GError **reterr
         bool any_bus = !address->type;
 
         if (address->type && address->type != ADDRESS_TYPE_USB)
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("a USB %s needs an address of type 'usb'"), input_type_to_string(input->type));
+                return error_set(reterr, VIR_ERR_XML_ERROR, _("a USB %s needs an address of type 'usb'"),
+                                 input_type_to_string(input->type));
         if (address->usb_port)
                 return 0;
         for (unsigned i = 0; i < def->controllers->len; i++) {
                 const ControllerDef *controller = g_ptr_array_index(def->controllers, i);
 
-                if (controller->type != CONTROLLER_TYPE_USB || (!any_bus && address->bus != (unsigned) controller->index))
+                if (controller->type != CONTROLLER_TYPE_USB ||
+                    (!any_bus && address->bus != (unsigned) controller->index))
                         continue;
                 for (unsigned port = 1; port <= usb_ports(controller); port++) {
                         g_autofree char *text = g_strdup_printf("%u", port);

@@ -52,8 +52,11 @@ static int complete_consoles(DomainDef *def, GError **reterr) {
                 if (!console->target)
                         console->target = i == 0 ? CHAR_TARGET_SERIAL : CHAR_TARGET_VIRTIO;
                 if (i > 0 && console->target == CHAR_TARGET_SERIAL)
-                        return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                         _("console %u cannot be a serial port, only the first one can: use target type 'virtio'"), i);
+                        return error_set(
+                                reterr, VIR_ERR_CONFIG_UNSUPPORTED,
+                                _("console %u cannot be a serial port, only the first one can: use target type "
+                                  "'virtio'"),
+                                i);
         }
         if (first && device_console_is_serial(first) && def->serials->len == 0) {
                 CharDef *serial = bind_append(def->serials, &serial_spec);

@@ -70,7 +70,8 @@ static void add_implicit(DomainDef *def) {
         if (q35 && !controller_find(def, CONTROLLER_TYPE_SATA, 0))
                 controller_add(def, CONTROLLER_TYPE_SATA, 0, CONTROLLER_MODEL_UNSET);
         if (!controller_find(def, CONTROLLER_TYPE_PCI, 0))
-                controller_add(def, CONTROLLER_TYPE_PCI, 0, q35 ? CONTROLLER_MODEL_PCIE_ROOT : CONTROLLER_MODEL_PCI_ROOT);
+                controller_add(def, CONTROLLER_TYPE_PCI, 0,
+                               q35 ? CONTROLLER_MODEL_PCIE_ROOT : CONTROLLER_MODEL_PCI_ROOT);
 }
 
 static void complete_model(const DomainDef *def, ControllerDef *controller) {
@@ -95,16 +96,18 @@ static void complete_model(const DomainDef *def, ControllerDef *controller) {
                         controller->model_name = g_strdup(names[i].name);
 }
 
-/* Those of one type in the order of their indexes, in the places that the type has; it is the order in which they get addresses, so those that
- * have one do not move. */
+/* Those of one type in the order of their indexes, in the places that the type has; it is the order in which they get
+ * addresses, so those that have one do not move. */
 static void sort_controllers(GPtrArray *controllers) {
         for (unsigned n = 1; n < controllers->len; n++)
                 for (unsigned i = n, last = n; i > 0; i--) {
-                        ControllerDef *controller = g_ptr_array_index(controllers, last), *other = g_ptr_array_index(controllers, i - 1);
+                        ControllerDef *controller = g_ptr_array_index(controllers, last),
+                                      *other = g_ptr_array_index(controllers, i - 1);
 
                         if (other->type != controller->type)
                                 continue;
-                        if (other->index <= controller->index || other->info.address.type || controller->info.address.type)
+                        if (other->index <= controller->index || other->info.address.type ||
+                            controller->info.address.type)
                                 break;
                         controllers->pdata[last] = other;
                         controllers->pdata[i - 1] = controller;

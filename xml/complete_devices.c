@@ -57,13 +57,17 @@ static int normalise_mac(char **inout_mac, GError **reterr) {
         unsigned bytes[6];
         char end;
 
-        if (sscanf(*inout_mac, "%2x:%2x:%2x:%2x:%2x:%2x%c", &bytes[0], &bytes[1], &bytes[2], &bytes[3], &bytes[4], &bytes[5], &end) != 6 ||
+        if (sscanf(*inout_mac, "%2x:%2x:%2x:%2x:%2x:%2x%c", &bytes[0], &bytes[1], &bytes[2], &bytes[3], &bytes[4],
+                   &bytes[5], &end) != 6 ||
             strspn(*inout_mac, "0123456789abcdefABCDEF:") != strlen(*inout_mac))
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("<mac address='%.64s'/> is not a MAC address"), *inout_mac);
+                return error_set(reterr, VIR_ERR_XML_ERROR, _("<mac address='%.64s'/> is not a MAC address"),
+                                 *inout_mac);
         if (bytes[0] & 1)
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("<mac address='%s'/> is a multicast address"), *inout_mac);
+                return error_set(reterr, VIR_ERR_XML_ERROR, _("<mac address='%s'/> is a multicast address"),
+                                 *inout_mac);
         g_free(*inout_mac);
-        *inout_mac = g_strdup_printf("%02x:%02x:%02x:%02x:%02x:%02x", bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]);
+        *inout_mac = g_strdup_printf("%02x:%02x:%02x:%02x:%02x:%02x", bytes[0], bytes[1], bytes[2], bytes[3], bytes[4],
+                                     bytes[5]);
         return 0;
 }
 
@@ -123,7 +127,8 @@ static void complete_videos(DomainDef *def) {
         for (unsigned i = 1; i < videos->len; i++) {
                 VideoDef *video = g_ptr_array_index(videos, i);
 
-                if (video->primary == TRI_YES && ((const VideoDef *) g_ptr_array_index(videos, 0))->primary != TRI_YES) {
+                if (video->primary == TRI_YES &&
+                    ((const VideoDef *) g_ptr_array_index(videos, 0))->primary != TRI_YES) {
                         memmove(videos->pdata + 1, videos->pdata, i * sizeof(void *));
                         videos->pdata[0] = video;
                 }

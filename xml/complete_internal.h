@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The steps of domain_def_complete(), in their order. Each finds what the ones before it have made and changes nothing the second time. */
+/* The steps of domain_def_complete(), in their order. Each finds what the ones before it have made and changes nothing
+ * the second time. */
 
 #include "xml/def.h"
 

@@ -13,8 +13,9 @@ static int complete_cell_ids(CpuDef *cpu, GError **reterr) {
                 if (cell->id == -1)
                         cell->id = (int) i;
                 if (cell->id >= (int) n)
-                        return error_set(reterr, VIR_ERR_XML_ERROR, _("NUMA cell id %d is too large for %u cells: number them from 0"),
-                                         cell->id, n);
+                        return error_set(reterr, VIR_ERR_XML_ERROR,
+                                         _("NUMA cell id %d is too large for %u cells: number them from 0"), cell->id,
+                                         n);
         }
         /* in the order of their ids */
         for (unsigned i = 0; i < n; i++)
@@ -27,7 +28,8 @@ static int complete_cell_ids(CpuDef *cpu, GError **reterr) {
                                 break;
                         }
                         if (j + 1 == n)
-                                return error_set(reterr, VIR_ERR_XML_ERROR, _("no NUMA cell has the id %u, or two have the same"), i);
+                                return error_set(reterr, VIR_ERR_XML_ERROR,
+                                                 _("no NUMA cell has the id %u, or two have the same"), i);
                 }
         return 0;
 }
@@ -80,8 +82,11 @@ int complete_memory(DomainDef *def, GError **reterr) {
                 return r;
         complete_distances(&def->cpu);
         for (unsigned i = 0; i < def->cpu.cells->len; i++)
-                if (__builtin_add_overflow(cells_bytes, ((const NumaCellDef *) g_ptr_array_index(def->cpu.cells, i))->memory_bytes, &cells_bytes))
-                        return error_set(reterr, VIR_ERR_XML_ERROR, _("the guest's NUMA cells have more memory than fits"));
+                if (__builtin_add_overflow(cells_bytes,
+                                           ((const NumaCellDef *) g_ptr_array_index(def->cpu.cells, i))->memory_bytes,
+                                           &cells_bytes))
+                        return error_set(reterr, VIR_ERR_XML_ERROR,
+                                         _("the guest's NUMA cells have more memory than fits"));
         /* As in libvirt, the cells decide. */
         if (cells_bytes > 0)
                 def->memory.total_bytes = cells_bytes;
@@ -89,7 +94,8 @@ int complete_memory(DomainDef *def, GError **reterr) {
                 return error_set(reterr, VIR_ERR_XML_ERROR, _("<domain> needs <memory>, or NUMA cells with memory"));
         if (def->memory.current_bytes > def->memory.total_bytes)
                 return error_set(reterr, VIR_ERR_XML_ERROR,
-                                 _("<currentMemory> of %" G_GUINT64_FORMAT " KiB is more than <memory> of %" G_GUINT64_FORMAT " KiB"),
+                                 _("<currentMemory> of %" G_GUINT64_FORMAT
+                                   " KiB is more than <memory> of %" G_GUINT64_FORMAT " KiB"),
                                  def->memory.current_bytes / KIB, def->memory.total_bytes / KIB);
         if (def->memory.current_bytes == 0)
                 def->memory.current_bytes = def->memory.total_bytes;
@@ -115,8 +121,10 @@ void complete_cpu(DomainDef *def) {
         if (cpu->mode == CPU_MODE_HOST_PASSTHROUGH && !cpu->migratable)
                 cpu->migratable = TRI_YES;
         if (cpu->mode && !cpu->check)
-                cpu->check = cpu->mode == CPU_MODE_HOST_MODEL || (cpu->mode == CPU_MODE_CUSTOM && def->virt_type == VIRT_TYPE_KVM) ?
-                                             CPU_CHECK_PARTIAL : CPU_CHECK_NONE;
+                cpu->check = cpu->mode == CPU_MODE_HOST_MODEL ||
+                                             (cpu->mode == CPU_MODE_CUSTOM && def->virt_type == VIRT_TYPE_KVM)
+                                     ? CPU_CHECK_PARTIAL
+                                     : CPU_CHECK_NONE;
         if (cpu->topology && !cpu->dies)
                 cpu->dies = 1;
         for (unsigned i = 0; i < cpu->features->len; i++) {

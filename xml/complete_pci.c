@@ -8,12 +8,13 @@
 /*
  * Theory of operation.
  *
- * A PciMap holds, for each bus (one per pci controller, by index), which functions of which slots are taken. It is filled in this
- * order: what the chipset itself has, what the XML places, pci controllers without a place, then all other devices, in libvirt's order
- * of kinds. Where a device finds no bus, one is added: a root port for PCI Express devices, a pcie-to-pci-bridge (behind a root port)
- * or a pci-bridge for conventional ones. If any was added, it becomes a controller of the definition and everything without a place is
- * placed anew, because controllers go first; this repeats until no bus is added. A q35 guest whose XML has no pci controllers but the
- * root gets one root port more than it needs, for a device to be plugged in later.
+ * A PciMap holds, for each bus (one per pci controller, by index), which functions of which slots are taken. It is
+ * filled in this order: what the chipset itself has, what the XML places, pci controllers without a place, then all
+ * other devices, in libvirt's order of kinds. Where a device finds no bus, one is added: a root port for PCI Express
+ * devices, a pcie-to-pci-bridge (behind a root port) or a pci-bridge for conventional ones. If any was added, it
+ * becomes a controller of the definition and everything without a place is placed anew, because controllers go first;
+ * this repeats until no bus is added. A q35 guest whose XML has no pci controllers but the root gets one root port more
+ * than it needs, for a device to be plugged in later.
  *
  *     q35                                  i440fx
  *     00:01.0  primary video               00:01.0  ISA bridge, .1 IDE, .2 USB (piix3), .3 power management
@@ -79,8 +80,9 @@ static PciPlug controller_plug(const ControllerDef *controller) {
         case CONTROLLER_TYPE_USB:
                 if (controller->model == CONTROLLER_MODEL_NONE)
                         return PCI_PLUG_NONE;
-                return controller->model == CONTROLLER_MODEL_QEMU_XHCI || controller->model == CONTROLLER_MODEL_NEC_XHCI ?
-                                       PCI_PLUG_PCIE : PCI_PLUG_PCI;
+                return controller->model == CONTROLLER_MODEL_QEMU_XHCI || controller->model == CONTROLLER_MODEL_NEC_XHCI
+                               ? PCI_PLUG_PCIE
+                               : PCI_PLUG_PCI;
         case CONTROLLER_TYPE_SCSI:
         case CONTROLLER_TYPE_VIRTIO_SERIAL:
                 return PCI_PLUG_PCIE;
@@ -120,7 +122,8 @@ static PciPlug device_plug(const PciMap *map, const Device *device) {
                 plug = controller_plug(device->controller);
                 break;
         case DEVICE_NET:
-                plug = device->net->model == NET_MODEL_VIRTIO || device->net->model == NET_MODEL_E1000E ? PCI_PLUG_PCIE : PCI_PLUG_PCI;
+                plug = device->net->model == NET_MODEL_VIRTIO || device->net->model == NET_MODEL_E1000E ? PCI_PLUG_PCIE
+                                                                                                        : PCI_PLUG_PCI;
                 break;
         case DEVICE_INPUT:
                 plug = device->input->bus == INPUT_BUS_VIRTIO ? PCI_PLUG_PCIE : PCI_PLUG_NONE;
@@ -169,13 +172,15 @@ static void map_place(PciMap *map, const Device *device, unsigned bus, unsigned 
 
 static int map_add_bus(PciMap *map, ControllerModel model, GError **reterr) {
         if (map->n_buses == PCI_BUSES)
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("the guest would need more than %u PCI buses"), PCI_BUSES);
+                return error_set(reterr, VIR_ERR_XML_ERROR, _("the guest would need more than %u PCI buses"),
+                                 PCI_BUSES);
         map->buses[map->n_buses++].model = model;
         return 0;
 }
 
 /* Finds a place without adding a bus. Controllers go to buses before their own. */
-static bool map_find(const PciMap *map, PciPlug plug, unsigned below, unsigned *ret_bus, unsigned *ret_slot, unsigned *ret_function) {
+static bool map_find(const PciMap *map, PciPlug plug, unsigned below, unsigned *ret_bus, unsigned *ret_slot,
+                     unsigned *ret_function) {
         for (unsigned b = 0; b < MIN(map->n_buses, below); b++) {
                 const PciBus *bus = &map->buses[b];
                 unsigned first, last;
@@ -231,7 +236,8 @@ static int map_assign(PciMap *map, const Device *device, PciPlug plug, GError **
                         g_autofree char *name = device_describe(device);
 
                         return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                         _("no PCI bus with a smaller index has a place for %s: give it an <address>"), name);
+                                         _("no PCI bus with a smaller index has a place for %s: give it an <address>"),
+                                         name);
                 }
                 r = map_grow(map, plug, reterr);
                 if (r < 0)
@@ -249,16 +255,21 @@ static bool map_is_free(const PciMap *map, unsigned slot, unsigned function) {
 
 static int check_controller(PciMap *map, const ControllerDef *controller, GError **reterr) {
         ControllerModel root = map->q35 ? CONTROLLER_MODEL_PCIE_ROOT : CONTROLLER_MODEL_PCI_ROOT;
-        bool is_root = controller->model == CONTROLLER_MODEL_PCIE_ROOT || controller->model == CONTROLLER_MODEL_PCI_ROOT;
+        bool is_root =
+                controller->model == CONTROLLER_MODEL_PCIE_ROOT || controller->model == CONTROLLER_MODEL_PCI_ROOT;
 
         if (bus_offers(controller->model) == PCI_PLUG_NONE)
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("pci controller %d needs a model such as 'pcie-root-port'"), controller->index);
+                return error_set(reterr, VIR_ERR_XML_ERROR,
+                                 _("pci controller %d needs a model such as 'pcie-root-port'"), controller->index);
         if (controller->index == 0 ? controller->model != root : is_root)
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("pci controller %d has the model '%s', but number 0, and only that, is '%s' in machine '%s'"),
-                                 controller->index, controller_model_to_string(controller->model), controller_model_to_string(root),
-                                 map->def->os.machine);
+                return error_set(
+                        reterr, VIR_ERR_XML_ERROR,
+                        _("pci controller %d has the model '%s', but number 0, and only that, is '%s' in machine '%s'"),
+                        controller->index, controller_model_to_string(controller->model),
+                        controller_model_to_string(root), map->def->os.machine);
         if (map->buses[controller->index].model)
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("two pci controllers have the index %d"), controller->index);
+                return error_set(reterr, VIR_ERR_XML_ERROR, _("two pci controllers have the index %d"),
+                                 controller->index);
         return 0;
 }
 
@@ -295,20 +306,23 @@ static int map_load_address(PciMap *map, const Device *device, GError **reterr) 
         if (address->type != ADDRESS_TYPE_PCI)
                 return error_set(reterr, VIR_ERR_XML_ERROR, _("%s needs an address of type 'pci'"), name);
         if (address->domain != 0)
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("the PCI address of %s is in domain %u, but there is only domain 0"), name,
+                return error_set(reterr, VIR_ERR_XML_ERROR,
+                                 _("the PCI address of %s is in domain %u, but there is only domain 0"), name,
                                  address->domain);
         bus_slots(map->buses[address->bus].model, &first, &last);
         if (address->slot < first || address->slot > last)
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("the PCI address of %s has slot %u, but bus %u has slots %u to %u"), name,
+                return error_set(reterr, VIR_ERR_XML_ERROR,
+                                 _("the PCI address of %s has slot %u, but bus %u has slots %u to %u"), name,
                                  address->slot, address->bus, first, last);
         if (is_pci_controller(device) && address->bus >= (unsigned) device->controller->index)
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("%s is on bus %u, but must be on a bus with a smaller index"), name, address->bus);
+                return error_set(reterr, VIR_ERR_XML_ERROR,
+                                 _("%s is on bus %u, but must be on a bus with a smaller index"), name, address->bus);
         if (map->buses[address->bus].used[address->slot] & (1u << address->function))
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("the PCI address %02x:%02x.%x of %s is already in use"), address->bus,
-                                 address->slot, address->function, name);
+                return error_set(reterr, VIR_ERR_XML_ERROR, _("the PCI address %02x:%02x.%x of %s is already in use"),
+                                 address->bus, address->slot, address->function, name);
         map_use(map, address->bus, address->slot, address->function);
-        if (is_pci_controller(device) && device->controller->model == CONTROLLER_MODEL_PCIE_ROOT_PORT && address->function == 0 &&
-            address->multifunction != TRI_NO)
+        if (is_pci_controller(device) && device->controller->model == CONTROLLER_MODEL_PCIE_ROOT_PORT &&
+            address->function == 0 && address->multifunction != TRI_NO)
                 map->buses[address->bus].root_ports[address->slot] = true;
         return 0;
 }
@@ -362,7 +376,8 @@ static void ich9_function(const Device *device, int *ret_function) {
                 *ret_function = (int) (controller->model - CONTROLLER_MODEL_ICH9_UHCI1);
 }
 
-/* Places an ICH9 USB controller beside the others with its index; the first two groups of a q35 go where a real one has them. */
+/* Places an ICH9 USB controller beside the others with its index; the first two groups of a q35 go where a real one has
+ * them. */
 static int assign_ich9(PciMap *map, const GArray *devices, const Device *device, unsigned function, GError **reterr) {
         static const unsigned q35_slots[] = { 0x1d, 0x1a };
 
@@ -372,7 +387,8 @@ static int assign_ich9(PciMap *map, const GArray *devices, const Device *device,
                 int other_function;
 
                 ich9_function(other, &other_function);
-                if (other_function < 0 || other->controller->index != device->controller->index || address->type != ADDRESS_TYPE_PCI ||
+                if (other_function < 0 || other->controller->index != device->controller->index ||
+                    address->type != ADDRESS_TYPE_PCI ||
                     map->buses[address->bus].used[address->slot] & (1u << function))
                         continue;
                 map_place(map, device, address->bus, address->slot, function);
@@ -410,7 +426,8 @@ static int assign_device(PciMap *map, const GArray *devices, const Device *devic
 /* libvirt's order of kinds; pci controllers were placed before. */
 static int assign_all(PciMap *map, const GArray *devices, GError **reterr) {
         static const DeviceKind order[] = {
-                DEVICE_NET, DEVICE_SOUND, DEVICE_CONTROLLER, DEVICE_DISK, DEVICE_BALLOON, DEVICE_RNG, DEVICE_WATCHDOG, DEVICE_VIDEO, DEVICE_INPUT,
+                DEVICE_NET, DEVICE_SOUND,    DEVICE_CONTROLLER, DEVICE_DISK,  DEVICE_BALLOON,
+                DEVICE_RNG, DEVICE_WATCHDOG, DEVICE_VIDEO,      DEVICE_INPUT,
         };
         int r = 0;
 
@@ -438,7 +455,8 @@ static int assign_fixed(PciMap *map, const GArray *devices, GError **reterr) {
                 } else if (soldered) {
                         g_autofree char *name = device_describe(device);
 
-                        return error_set(reterr, VIR_ERR_XML_ERROR, _("the PCI address 00:%02x.%x is in use, but %s has no other place"), slot,
+                        return error_set(reterr, VIR_ERR_XML_ERROR,
+                                         _("the PCI address 00:%02x.%x is in use, but %s has no other place"), slot,
                                          function, name);
                 }
         }
@@ -457,7 +475,8 @@ static int map_fill(PciMap *map, const GArray *devices, bool spare, GError **ret
         for (unsigned i = 0; i < devices->len && r == 0; i++) {
                 const Device *device = &g_array_index(devices, Device, i);
 
-                if (device->info->address.type && (device_plug(map, device) || fixed_place(map, device, &slot, &function)))
+                if (device->info->address.type &&
+                    (device_plug(map, device) || fixed_place(map, device, &slot, &function)))
                         r = map_load_address(map, device, reterr);
         }
         if (r == 0)
@@ -475,10 +494,12 @@ static unsigned map_store_buses(const PciMap *map) {
 
         for (unsigned b = 1; b < map->n_buses; b++)
                 if (!controller_find(map->def, CONTROLLER_TYPE_PCI, (int) b)) {
-                        ControllerDef *controller = controller_add(map->def, CONTROLLER_TYPE_PCI, (int) b, map->buses[b].model);
+                        ControllerDef *controller =
+                                controller_add(map->def, CONTROLLER_TYPE_PCI, (int) b, map->buses[b].model);
 
-                        controller->model_name = g_strdup(map->buses[b].model == CONTROLLER_MODEL_PCIE_TO_PCI_BRIDGE ?
-                                                                  "pcie-pci-bridge" : controller_model_to_string(map->buses[b].model));
+                        controller->model_name = g_strdup(map->buses[b].model == CONTROLLER_MODEL_PCIE_TO_PCI_BRIDGE
+                                                                  ? "pcie-pci-bridge"
+                                                                  : controller_model_to_string(map->buses[b].model));
                         added++;
                 }
         return added;

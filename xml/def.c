@@ -20,6 +20,7 @@ bool domain_def_is_q35(const DomainDef *def) {
 }
 
 bool domain_def_is_i440fx(const DomainDef *def) {
-        return def->os.machine && (g_str_equal(def->os.machine, "pc") || g_str_has_prefix(def->os.machine, "pc-i440fx") ||
-                                   g_str_has_prefix(def->os.machine, "pc-0.") || g_str_has_prefix(def->os.machine, "pc-1."));
+        return def->os.machine &&
+               (g_str_equal(def->os.machine, "pc") || g_str_has_prefix(def->os.machine, "pc-i440fx") ||
+                g_str_has_prefix(def->os.machine, "pc-0.") || g_str_has_prefix(def->os.machine, "pc-1."));
 }

@@ -5,13 +5,13 @@
  * The definition of a domain: libvirt's domain XML as plain data.
  *
  * Life of a definition: domain_def_parse() -> domain_def_complete() -> domain_def_validate() -> [starting:
- * domain_def_assign_aliases()] -> domain_def_format(). Readers (driver/qemu, driver/domain, driver/migration) look at the structs
- * directly. Conventions: an enumeration's 0 means "not said"; an unsigned's 0 and an int's -1 mean "not said" where a field's comment
- * says so; GPtrArrays are never NULL and own their elements; strings are owned by the struct.
- * Sizes are bytes (_bytes) or KiB (_kib).
+ * domain_def_assign_aliases()] -> domain_def_format(). Readers (driver/qemu, driver/domain, driver/migration) look at
+ * the structs directly. Conventions: an enumeration's 0 means "not said"; an unsigned's 0 and an int's -1 mean "not
+ * said" where a field's comment says so; GPtrArrays are never NULL and own their elements; strings are owned by the
+ * struct. Sizes are bytes (_bytes) or KiB (_kib).
  *
- * What the XML may say at all, and how it is honoured, is in docs/domain-xml.md; anything else was refused by domain_def_parse(). All calls here are
- * pure (no I/O but the schema file) and work on any thread.
+ * What the XML may say at all, and how it is honoured, is in docs/domain-xml.md; anything else was refused by
+ * domain_def_parse(). All calls here are pure (no I/O but the schema file) and work on any thread.
  */
 
 #include <glib.h>
@@ -46,7 +46,8 @@ typedef enum SeclabelType {
 } SeclabelType;
 DEF_ENUM_DECLARE(SeclabelType, seclabel_type)
 
-/* <seclabel>: type 'none', or 'dynamic' with what libvirt writes into the XML of a running guest. Kept, never applied. */
+/* <seclabel>: type 'none', or 'dynamic' with what libvirt writes into the XML of a running guest. Kept, never
+ * applied. */
 typedef struct SeclabelDef {
         SeclabelType type; /* UNSET: dynamic */
         char *model;
@@ -92,8 +93,9 @@ typedef struct DomainDef {
         GPtrArray *controllers; /* ControllerDef */
         GPtrArray *nets;        /* NetDef */
         GPtrArray *serials;     /* CharDef */
-        /* CharDef. A first console with target SERIAL is the same device as the serial port of the same number: completion
-         * makes one for serials[0], as libvirt does, with a copy of its source; it is no device of its own. */
+        /* CharDef. A first console with target SERIAL is the same device as the serial port of the same number:
+         * completion makes one for serials[0], as libvirt does, with a copy of its source; it is no device of its own.
+         */
         GPtrArray *consoles;
         GPtrArray *channels; /* CharDef */
         GPtrArray *inputs;   /* InputDef */
@@ -125,32 +127,35 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(DomainDef, domain_def_free)
 
 enum {
         DOMAIN_PARSE_VALIDATE = 1 << 0, /* against domain.rng in schema_dir first; VIR_ERR_XML_INVALID_SCHEMA */
-        DOMAIN_PARSE_STATUS = 1 << 1,   /* our own status files: live data (id, aliases, pty paths, tap names, ports) is kept */
-        /* For a persistent definition: live data is dropped as libvirt does (aliases that are not "ua-...", pty paths, vnetN, automatic
-         * ports, id). This is also what happens with neither flag; with both, STATUS wins. */
+        /* our own status files: live data (id, aliases, pty paths, tap names, ports) is kept */
+        DOMAIN_PARSE_STATUS = 1 << 1,
+        /* For a persistent definition: live data is dropped as libvirt does (aliases that are not "ua-...", pty paths,
+         * vnetN, automatic ports, id). This is also what happens with neither flag; with both, STATUS wins. */
         DOMAIN_PARSE_INACTIVE = 1 << 2,
 };
 
-/* Parses length bytes of xml. schema_dir may be NULL without VALIDATE. Errors: XML_ERROR (not well-formed, too big, entities, bad values,
- * something needed is missing), CONFIG_UNSUPPORTED (an element, attribute or value that Ferry does not honour, by name),
- * XML_INVALID_SCHEMA. */
-int domain_def_parse(const char *xml, size_t length, unsigned flags, const char *schema_dir, DomainDef **ret, GError **reterr);
+/* Parses length bytes of xml. schema_dir may be NULL without VALIDATE. Errors: XML_ERROR (not well-formed, too big,
+ * entities, bad values, something needed is missing), CONFIG_UNSUPPORTED (an element, attribute or value that Ferry
+ * does not honour, by name), XML_INVALID_SCHEMA. */
+int domain_def_parse(const char *xml, size_t length, unsigned flags, const char *schema_dir, DomainDef **ret,
+                     GError **reterr);
 
 /* ---- completing (complete.c) ---- */
 
 typedef struct DomainDefaults {
         const char *emulator;  /* used where the XML names none */
         const char *machine;   /* canonical default machine, e.g. "pc-q35-7.2" */
-        /* The canonical name of what a user may write ("q35", "pc"): borrowed, or NULL if the emulator has no such machine, which is
-         * refused. May be NULL: names are taken as they are. */
+        /* The canonical name of what a user may write ("q35", "pc"): borrowed, or NULL if the emulator has no such
+         * machine, which is refused. May be NULL: names are taken as they are. */
         const char *(*machine_resolve)(const char *name, void *userdata);
         void *userdata;
         OsArch arch;         /* UNSET: x86_64 */
         VirtType virt_type;  /* UNSET: qemu */
 } DomainDefaults;
 
-/* Fills in what libvirt would: uuid, MACs, controllers, PCI and other addresses, implicit devices, defaults. Completing twice changes nothing.
- * def may be half completed after an error. Errors: CONFIG_UNSUPPORTED, XML_ERROR, INTERNAL_ERROR (no random numbers). */
+/* Fills in what libvirt would: uuid, MACs, controllers, PCI and other addresses, implicit devices, defaults. Completing
+ * twice changes nothing. def may be half completed after an error. Errors: CONFIG_UNSUPPORTED, XML_ERROR,
+ * INTERNAL_ERROR (no random numbers). */
 int domain_def_complete(DomainDef *def, const DomainDefaults *defaults, GError **reterr);
 
 /* Whether the machine has a PCI Express root (q35) or a PCI one (i440fx). */
@@ -164,8 +169,8 @@ int domain_def_validate(const DomainDef *def, GError **reterr);
 
 /* ---- running (alias.c) ---- */
 
-/* Gives each device that has none libvirt's name for it (virtio-disk0, net0, serial0, pci.1, ...). 0, or -EINVAL if two devices have the
- * same alias (domain_def_validate() has refused that before). */
+/* Gives each device that has none libvirt's name for it (virtio-disk0, net0, serial0, pci.1, ...). 0, or -EINVAL if two
+ * devices have the same alias (domain_def_validate() has refused that before). */
 int domain_def_assign_aliases(DomainDef *def);
 
 /* ---- formatting (format.c) ---- */
@@ -173,7 +178,8 @@ int domain_def_assign_aliases(DomainDef *def);
 enum {
         DOMAIN_FORMAT_SECURE = 1 << 0,     /* with the VNC password */
         DOMAIN_FORMAT_INACTIVE = 1 << 1,   /* without live data */
-        DOMAIN_FORMAT_MIGRATABLE = 1 << 2, /* for a destination: as INACTIVE, and without what an older peer may not know */
+        /* for a destination: as INACTIVE, and without what an older peer may not know */
+        DOMAIN_FORMAT_MIGRATABLE = 1 << 2,
         DOMAIN_FORMAT_STATUS = 1 << 3,     /* everything, for DOMAIN_PARSE_STATUS */
 };
 
@@ -182,6 +188,7 @@ char *domain_def_format(const DomainDef *def, unsigned flags);
 
 /* ---- comparing (abi.c) ---- */
 
-/* Whether a guest that runs with src can go on with dst without noticing: memory, machine, CPU, devices and addresses must be equal; host
- * paths, listen addresses, ports, names and titles may differ. Both completed. CONFIG_UNSUPPORTED, with both values of the first difference. */
+/* Whether a guest that runs with src can go on with dst without noticing: memory, machine, CPU, devices and addresses
+ * must be equal; host paths, listen addresses, ports, names and titles may differ. Both completed. CONFIG_UNSUPPORTED,
+ * with both values of the first difference. */
 int domain_def_check_abi(const DomainDef *src, const DomainDef *dst, GError **reterr);

@@ -85,7 +85,8 @@ typedef struct ControllerDef {
         ControllerType type;
         int index; /* -1 before completion: next free */
         ControllerModel model;
-        char *model_name; /* pci: <model name=/>, QEMU's device ("pcie-root-port", "ioh3420", "pci-bridge", "i82801b11-bridge") */
+        /* pci: <model name=/>, QEMU's device ("pcie-root-port", "ioh3420", "pci-bridge", "i82801b11-bridge") */
+        char *model_name;
         int chassis;      /* pcie-root-port, pcie-switch-downstream-port; -1: not said */
         int port;         /* pcie-root-port; -1: not said (written in hex) */
         int chassis_nr;   /* pci-bridge; -1 */

@@ -104,8 +104,8 @@ typedef enum DiskStartupPolicy {
 } DiskStartupPolicy;
 DEF_ENUM_DECLARE(DiskStartupPolicy, disk_startup_policy)
 
-/* One image below a disk's own, as the XML of a running guest lists them; "<backingStore/>" (type UNSET) ends the chain. Kept for tools;
- * what is opened is what the image's own metadata names. */
+/* One image below a disk's own, as the XML of a running guest lists them; "<backingStore/>" (type UNSET) ends the
+ * chain. Kept for tools; what is opened is what the image's own metadata names. */
 typedef struct DiskBackingDef {
         DiskType type;
         DiskFormat format;

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What all enumerations of the definition have in common: value 0 means "not said" and has no name; X_LAST is their number;
- * x_to_string() gives the XML's word (NULL for 0), x_from_string() the value or -1.
+ * What all enumerations of the definition have in common: value 0 means "not said" and has no name; X_LAST is their
+ * number; x_to_string() gives the XML's word (NULL for 0), x_from_string() the value or -1.
  */
 
 #include <assert.h>

@@ -80,7 +80,8 @@ typedef struct NumatuneDef {
 
 /* <memory>, <currentMemory>, <maxMemory>. All are multiples of 1 KiB after domain_def_complete(). */
 typedef struct MemoryDef {
-        uint64_t total_bytes;   /* what the guest has at boot; equals the sum of the guest's NUMA cells if there are any */
+        /* what the guest has at boot; equals the sum of the guest's NUMA cells if there are any */
+        uint64_t total_bytes;
         uint64_t current_bytes; /* balloon target, <= total; 0 before completion: total */
         uint64_t max_bytes;     /* 0: no <maxMemory> */
         unsigned max_slots;

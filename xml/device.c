@@ -26,7 +26,9 @@ static const struct {
 static_assert(G_N_ELEMENTS(kinds) == DEVICE_KIND_LAST, "every kind of device has its array");
 
 static void add_device(GArray *list, DeviceKind kind, unsigned number, void *data) {
-        Device device = { .kind = kind, .number = number, .data = data, .info = (DeviceInfo *) ((char *) data + kinds[kind].info) };
+        Device device = {
+                .kind = kind, .number = number, .data = data, .info = (DeviceInfo *) ((char *) data + kinds[kind].info)
+        };
 
         g_array_append_val(list, device);
 }

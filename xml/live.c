@@ -28,7 +28,8 @@ static bool is_made_up_path(const char *path) {
 }
 
 static void drop_char(CharDef *chr) {
-        if (chr->type == CHAR_TYPE_PTY || (chr->type == CHAR_TYPE_UNIX && chr->source_path && is_made_up_path(chr->source_path)))
+        if (chr->type == CHAR_TYPE_PTY ||
+            (chr->type == CHAR_TYPE_UNIX && chr->source_path && is_made_up_path(chr->source_path)))
                 g_clear_pointer(&chr->source_path, g_free);
         chr->state = CHANNEL_STATE_UNSET;
 }

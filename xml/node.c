@@ -11,8 +11,9 @@
 /*
  * Theory of operation.
  *
- * libxml2 bounds the depth (256) and the length of names and texts by itself unless XML_PARSE_HUGE is given. Entities need a document type
- * declaration, so the parser is stopped as soon as one begins: nothing of it is read, expanded or loaded. XML_PARSE_NONET is a second lock on the same door.
+ * libxml2 bounds the depth (256) and the length of names and texts by itself unless XML_PARSE_HUGE is given. Entities
+ * need a document type declaration, so the parser is stopped as soon as one begins: nothing of it is read, expanded or
+ * loaded. XML_PARSE_NONET is a second lock on the same door.
  */
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlParserCtxt, xmlFreeParserCtxt)
@@ -33,7 +34,8 @@ int node_document_parse(const char *xml, size_t length, size_t max_length, xmlDo
         bool dtd = false;
 
         if (length > max_length)
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("the XML has %zu bytes, and %zu is the limit"), length, max_length);
+                return error_set(reterr, VIR_ERR_XML_ERROR, _("the XML has %zu bytes, and %zu is the limit"), length,
+                                 max_length);
         if (memchr(xml, '\0', length))
                 return error_set(reterr, VIR_ERR_XML_ERROR, _("the XML contains a NUL byte"));
         ctxt = xmlNewParserCtxt();
@@ -44,20 +46,23 @@ int node_document_parse(const char *xml, size_t length, size_t max_length, xmlDo
         doc = xmlCtxtReadMemory(ctxt, xml, (int) length, NULL, NULL,
                                 XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
         if (dtd)
-                return error_set(reterr, VIR_ERR_XML_ERROR,
-                                 _("the XML has a document type declaration: remove it, entities are not expanded here"));
+                return error_set(
+                        reterr, VIR_ERR_XML_ERROR,
+                        _("the XML has a document type declaration: remove it, entities are not expanded here"));
         if (!doc || !ctxt->wellFormed || !xmlDocGetRootElement(doc)) {
                 const xmlError *error = xmlCtxtGetLastError(ctxt);
-                g_autofree char *text = g_utf8_make_valid(error && error->message ? error->message : _("no element"), -1);
+                g_autofree char *text =
+                        g_utf8_make_valid(error && error->message ? error->message : _("no element"), -1);
 
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("the XML is not well-formed, line %d: %s"), error ? error->line : 1,
-                                 g_strchomp(text));
+                return error_set(reterr, VIR_ERR_XML_ERROR, _("the XML is not well-formed, line %d: %s"),
+                                 error ? error->line : 1, g_strchomp(text));
         }
         *ret_doc = g_steal_pointer(&doc);
         return 0;
 }
 
-/* libxml2 reports from the inside out; the first report of a failed choice is noise, the last one names the outermost element. Keep both. */
+/* libxml2 reports from the inside out; the first report of a failed choice is noise, the last one names the outermost
+ * element. Keep both. */
 typedef struct SchemaErrors {
         char *first, *last;
 } SchemaErrors;
@@ -94,14 +99,15 @@ int node_document_validate(xmlDoc *doc, const char *file, GError **reterr) {
         if (schema)
                 validator = xmlRelaxNGNewValidCtxt(schema);
         if (!validator) {
-                r = error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("cannot use the schema '%s': %s"), file, errors.first ?: "?");
+                r = error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("cannot use the schema '%s': %s"), file,
+                              errors.first ?: "?");
                 goto finish;
         }
         xmlRelaxNGSetValidStructuredErrors(validator, (xmlStructuredErrorFunc) collect_error, &errors);
         r = xmlRelaxNGValidateDoc(validator, doc);
         if (r != 0)
-                r = error_set(reterr, VIR_ERR_XML_INVALID_SCHEMA, _("the XML does not fit the schema '%s': %s%s%s"), file,
-                              errors.first ?: "?", errors.last ? "; " : "", errors.last ?: "");
+                r = error_set(reterr, VIR_ERR_XML_INVALID_SCHEMA, _("the XML does not fit the schema '%s': %s%s%s"),
+                              file, errors.first ?: "?", errors.last ? "; " : "", errors.last ?: "");
 finish:
         g_free(errors.first);
         g_free(errors.last);

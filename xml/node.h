@@ -12,10 +12,12 @@
 
 /* Parses length bytes. XML_ERROR with libxml2's sentence and the line. */
 int node_document_parse(const char *xml, size_t length, size_t max_length, xmlDoc **ret_doc, GError **reterr);
-/* Checks doc against the RELAX NG schema in file. XML_INVALID_SCHEMA if it does not fit, INTERNAL_ERROR if the schema cannot be read. */
+/* Checks doc against the RELAX NG schema in file. XML_INVALID_SCHEMA if it does not fit, INTERNAL_ERROR if the schema
+ * cannot be read. */
 int node_document_validate(xmlDoc *doc, const char *file, GError **reterr);
 
-/* The name as the tables spell it: "arg", "qemu:arg" for libvirt's QEMU namespace, "{http://...}arg" for others; owned by the caller. */
+/* The name as the tables spell it: "arg", "qemu:arg" for libvirt's QEMU namespace, "{http://...}arg" for others; owned
+ * by the caller. */
 char *node_name(const xmlNode *node);
 /* As node_name(), for an attribute: "@port". */
 char *node_attribute_name(const xmlAttr *attribute);

@@ -9,16 +9,18 @@
 #include "xml/spec.h"
 
 /*
- * Bounds that keep hostile XML cheap: libxml2's schema validation and some of our own checks take time that grows with the square of the number of
- * elements, and stack that grows with their depth (about 3 KiB for each image of a chain, of a fiber's). Guests are far below; metadata may be as
- * large and as deep as libxml2 reads it, since nobody looks into it.
+ * Bounds that keep hostile XML cheap: libxml2's schema validation and some of our own checks take time that grows with
+ * the square of the number of elements, and stack that grows with their depth (about 3 KiB for each image of a chain,
+ * of a fiber's). Guests are far below; metadata may be as large and as deep as libxml2 reads it, since nobody looks
+ * into it.
  */
 #define MAX_ELEMENTS 16384
 #define MAX_DEPTH 80 /* chains of images have at most 64, driver/qemu/image.h */
 #define MAX_DEVICES 512
 
 static bool is_metadata(const xmlNode *node) {
-        return node->parent && node->parent->parent == (const xmlNode *) node->doc && xmlStrEqual(node->name, (const xmlChar *) "metadata");
+        return node->parent && node->parent->parent == (const xmlNode *) node->doc &&
+               xmlStrEqual(node->name, (const xmlChar *) "metadata");
 }
 
 static void measure(const xmlNode *node, unsigned depth, unsigned *inout_count, unsigned *inout_depth) {
@@ -74,11 +76,13 @@ static int check_numbers(const DomainDef *def, GError **reterr) {
         g_autoptr(GArray) devices = device_list(def);
 
         if (devices->len > MAX_DEVICES)
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("the domain has %u devices, and %u is the limit"), devices->len, MAX_DEVICES);
+                return error_set(reterr, VIR_ERR_XML_ERROR, _("the domain has %u devices, and %u is the limit"),
+                                 devices->len, MAX_DEVICES);
         return 0;
 }
 
-int domain_def_parse(const char *xml, size_t length, unsigned flags, const char *schema_dir, DomainDef **ret, GError **reterr) {
+int domain_def_parse(const char *xml, size_t length, unsigned flags, const char *schema_dir, DomainDef **ret,
+                     GError **reterr) {
         g_autoptr(xmlDoc) doc = NULL;
         g_autoptr(DomainDef) def = NULL;
         g_autofree char *name = NULL;

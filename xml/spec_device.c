@@ -3,10 +3,12 @@
 #include "xml/spec.h"
 
 DEF_ENUM_DEFINE(AddressType, ADDRESS_TYPE_LAST, address_type, "pci", "drive", "virtio-serial", "usb", "isa")
-DEF_ENUM_DEFINE(ControllerType, CONTROLLER_TYPE_LAST, controller_type, "pci", "usb", "scsi", "sata", "ide", "virtio-serial")
-DEF_ENUM_DEFINE(ControllerModel, CONTROLLER_MODEL_LAST, controller_model, "pci-root", "pcie-root", "pci-bridge", "dmi-to-pci-bridge",
-                "pcie-to-pci-bridge", "pcie-root-port", "pcie-switch-upstream-port", "pcie-switch-downstream-port", "piix3-uhci",
-                "piix4-uhci", "ehci", "ich9-ehci1", "ich9-uhci1", "ich9-uhci2", "ich9-uhci3", "nec-xhci", "qemu-xhci", "none",
+DEF_ENUM_DEFINE(ControllerType, CONTROLLER_TYPE_LAST, controller_type, "pci", "usb", "scsi", "sata", "ide",
+                "virtio-serial")
+DEF_ENUM_DEFINE(ControllerModel, CONTROLLER_MODEL_LAST, controller_model, "pci-root", "pcie-root", "pci-bridge",
+                "dmi-to-pci-bridge", "pcie-to-pci-bridge", "pcie-root-port", "pcie-switch-upstream-port",
+                "pcie-switch-downstream-port", "piix3-uhci", "piix4-uhci", "ehci", "ich9-ehci1", "ich9-uhci1",
+                "ich9-uhci2", "ich9-uhci3", "nec-xhci", "qemu-xhci", "none",
                 "virtio-scsi", "piix3")
 
 #define PCI SPEC_BIT(ADDRESS_TYPE_PCI)

@@ -6,7 +6,8 @@ DEF_ENUM_DEFINE(DiskType, DISK_TYPE_LAST, disk_type, "file", "block")
 DEF_ENUM_DEFINE(DiskDevice, DISK_DEVICE_LAST, disk_device, "disk", "cdrom")
 DEF_ENUM_DEFINE(DiskBus, DISK_BUS_LAST, disk_bus, "virtio", "scsi", "sata", "ide")
 DEF_ENUM_DEFINE(DiskFormat, DISK_FORMAT_LAST, disk_format, "raw", "qcow2")
-DEF_ENUM_DEFINE(DiskCache, DISK_CACHE_LAST, disk_cache, "default", "none", "writethrough", "writeback", "directsync", "unsafe")
+DEF_ENUM_DEFINE(DiskCache, DISK_CACHE_LAST, disk_cache, "default", "none", "writethrough", "writeback",
+                "directsync", "unsafe")
 DEF_ENUM_DEFINE(DiskIo, DISK_IO_LAST, disk_io, "native", "threads", "io_uring")
 DEF_ENUM_DEFINE(DiskDiscard, DISK_DISCARD_LAST, disk_discard, "unmap", "ignore")
 DEF_ENUM_DEFINE(DiskDetectZeroes, DISK_DETECT_ZEROES_LAST, disk_detect_zeroes, "off", "on", "unmap")
@@ -47,18 +48,22 @@ const BindSpec disk_spec = {
                 { "driver/@name", BIND_ENUM, AT(driver_name), .names = driver_name_names, .flags = BIND_HOST },
                 { "driver/@type", BIND_ENUM, AT(format), .names = disk_format_names, .flags = BIND_HOST },
                 { "driver/@cache", BIND_ENUM, AT(cache), .names = disk_cache_names, .flags = BIND_HOST },
-                { "driver/@error_policy", BIND_ENUM, AT(error_policy), .names = disk_error_policy_names, .flags = BIND_HOST },
+                { "driver/@error_policy", BIND_ENUM, AT(error_policy), .names = disk_error_policy_names,
+                  .flags = BIND_HOST },
                 { "driver/@rerror_policy", BIND_ENUM, AT(rerror_policy), .names = disk_error_policy_names,
-                  .allow = SPEC_BIT(DISK_ERROR_POLICY_STOP) | SPEC_BIT(DISK_ERROR_POLICY_REPORT) | SPEC_BIT(DISK_ERROR_POLICY_IGNORE),
+                  .allow = SPEC_BIT(DISK_ERROR_POLICY_STOP) | SPEC_BIT(DISK_ERROR_POLICY_REPORT) |
+                           SPEC_BIT(DISK_ERROR_POLICY_IGNORE),
                   .flags = BIND_HOST },
                 { "driver/@io", BIND_ENUM, AT(io), .names = disk_io_names, .flags = BIND_HOST },
                 { "driver/@copy_on_read", BIND_ONOFF, AT(copy_on_read), .flags = BIND_HOST },
                 { "driver/@discard", BIND_ENUM, AT(discard), .names = disk_discard_names, .flags = BIND_HOST },
                 { "driver/@queues", BIND_UINT, AT(queues), .min = 1, .max = 1024 },
-                { "driver/@detect_zeroes", BIND_ENUM, AT(detect_zeroes), .names = disk_detect_zeroes_names, .flags = BIND_HOST },
+                { "driver/@detect_zeroes", BIND_ENUM, AT(detect_zeroes), .names = disk_detect_zeroes_names,
+                  .flags = BIND_HOST },
                 { "source/@file", BIND_STRING, AT(source), .when = TYPE_FILE, .flags = BIND_HOST },
                 { "source/@dev", BIND_STRING, AT(source), .when = TYPE_BLOCK, .flags = BIND_HOST },
-                { "source/@startupPolicy", BIND_ENUM, AT(startup_policy), .names = disk_startup_policy_names, .flags = BIND_HOST },
+                { "source/@startupPolicy", BIND_ENUM, AT(startup_policy), .names = disk_startup_policy_names,
+                  .flags = BIND_HOST },
                 { "source/@index", BIND_UINT, AT(source_index), .flags = BIND_HOST },
                 { "backingStore", BIND_LIST, AT(backing), .spec = &backing_spec, .max = 1, .flags = BIND_HOST },
                 { "target/@dev", BIND_STRING, AT(target), .flags = BIND_REQUIRED },

@@ -5,7 +5,8 @@
 DEF_ENUM_DEFINE(VirtType, VIRT_TYPE_LAST, virt_type, "qemu", "kvm")
 DEF_ENUM_DEFINE(SeclabelType, SECLABEL_TYPE_LAST, seclabel_type, "none", "dynamic")
 
-static_assert(offsetof(DomainDef, has_uuid) == offsetof(DomainDef, uuid) + UUID_BYTES, "BIND_UUID wants the bool behind the bytes");
+static_assert(offsetof(DomainDef, has_uuid) == offsetof(DomainDef, uuid) + UUID_BYTES,
+              "BIND_UUID wants the bool behind the bytes");
 
 #define AT(member) .offset = offsetof(SeclabelDef, member)
 static const BindSpec seclabel_spec = {

@@ -5,7 +5,8 @@
 DEF_ENUM_DEFINE(RngBackend, RNG_BACKEND_LAST, rng_backend, "random", "builtin")
 DEF_ENUM_DEFINE(BalloonModel, BALLOON_MODEL_LAST, balloon_model, "virtio", "none")
 DEF_ENUM_DEFINE(WatchdogModel, WATCHDOG_MODEL_LAST, watchdog_model, "i6300esb", "ib700", "itco")
-DEF_ENUM_DEFINE(WatchdogAction, WATCHDOG_ACTION_LAST, watchdog_action, "reset", "shutdown", "poweroff", "pause", "none", "inject-nmi")
+DEF_ENUM_DEFINE(WatchdogAction, WATCHDOG_ACTION_LAST, watchdog_action, "reset", "shutdown", "poweroff", "pause",
+                "none", "inject-nmi")
 DEF_ENUM_DEFINE(PanicModel, PANIC_MODEL_LAST, panic_model, "isa", "hyperv")
 
 static const char *const rng_model_names[] = { NULL, "virtio", NULL };
@@ -18,7 +19,8 @@ const BindSpec rng_spec = {
                 { "@model", BIND_ENUM, AT(model), .names = rng_model_names, .flags = BIND_REQUIRED },
                 { "rate/@bytes", BIND_UINT, AT(rate_bytes), .min = 1, .flags = BIND_HOST },
                 { "rate/@period", BIND_UINT, AT(rate_period_msec), .min = 1, .flags = BIND_HOST },
-                { "backend/@model", BIND_ENUM, AT(backend), .names = rng_backend_names, .flags = BIND_REQUIRED | BIND_HOST },
+                { "backend/@model", BIND_ENUM, AT(backend), .names = rng_backend_names,
+                  .flags = BIND_REQUIRED | BIND_HOST },
                 { "backend", BIND_STRING, AT(path), .flags = BIND_HOST },
                 { "", BIND_INLINE, AT(info), .spec = &device_info_spec },
                 {},

@@ -16,7 +16,8 @@ const BindSpec net_spec = {
         .fields = (const BindField[]) {
                 { "@type", BIND_ENUM, AT(type), .names = net_type_names, .flags = BIND_REQUIRED | BIND_HOST },
                 { "mac/@address", BIND_STRING, AT(mac) },
-                { "source/@bridge", BIND_STRING, AT(bridge), .when = SPEC_BIT(NET_TYPE_BRIDGE), .flags = BIND_REQUIRED | BIND_HOST },
+                { "source/@bridge", BIND_STRING, AT(bridge), .when = SPEC_BIT(NET_TYPE_BRIDGE),
+                  .flags = BIND_REQUIRED | BIND_HOST },
                 { "target/@dev", BIND_STRING, AT(target), .when = TAP, .flags = BIND_HOST },
                 { "target/@managed", BIND_YESNO, AT(managed), .when = SPEC_BIT(NET_TYPE_ETHERNET), .flags = BIND_HOST },
                 { "model/@type", BIND_ENUM, AT(model), .names = net_model_names },

@@ -9,7 +9,8 @@
 #define UUID_BYTES 16
 #define UUID_TEXT_SIZE 37 /* with the final NUL */
 
-/* Accepts what libvirt does: 32 hex digits with dashes anywhere between bytes, surrounded by spaces. -EINVAL otherwise. */
+/* Accepts what libvirt does: 32 hex digits with dashes anywhere between bytes, surrounded by spaces. -EINVAL
+ * otherwise. */
 int uuid_parse(const char *text, unsigned char ret_uuid[static UUID_BYTES]);
 /* Writes the canonical text into buffer and returns buffer. */
 char *uuid_format(const unsigned char uuid[static UUID_BYTES], char buffer[static UUID_TEXT_SIZE]);

@@ -14,8 +14,11 @@ static int validate_bus(const DomainDef *def, const DiskDef *disk, GError **rete
                 return unsupported(disk, _("machine 'q35' has no IDE bus, use bus 'sata'"), reterr);
         if (disk->device == DISK_DEVICE_CDROM && disk->bus == DISK_BUS_VIRTIO)
                 return unsupported(disk, _("a cdrom cannot be on bus 'virtio', use 'sata' or 'scsi'"), reterr);
-        if (disk->device == DISK_DEVICE_DISK && disk->readonly && (disk->bus == DISK_BUS_IDE || disk->bus == DISK_BUS_SATA))
-                return unsupported(disk, _("a disk on bus 'ide' or 'sata' cannot be readonly, use bus 'virtio' or 'scsi'"), reterr);
+        if (disk->device == DISK_DEVICE_DISK && disk->readonly &&
+            (disk->bus == DISK_BUS_IDE || disk->bus == DISK_BUS_SATA))
+                return unsupported(disk,
+                                   _("a disk on bus 'ide' or 'sata' cannot be readonly, use bus 'virtio' or 'scsi'"),
+                                   reterr);
         if (disk->queues && disk->bus != DISK_BUS_VIRTIO)
                 return unsupported(disk, _("queues= needs bus 'virtio'"), reterr);
         if ((disk->vendor || disk->product) && disk->bus != DISK_BUS_SCSI)
@@ -31,8 +34,10 @@ static int validate_source(const DiskDef *disk, GError **reterr) {
         if (!disk->source && disk->device != DISK_DEVICE_CDROM)
                 return error_set(reterr, VIR_ERR_XML_ERROR, _("disk '%s' has no <source>"), disk->target);
         if (disk->source && disk->source[0] != '/')
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("disk '%s': the source '%s' is not an absolute path"), disk->target, disk->source);
-        if (disk->startup_policy && disk->startup_policy != DISK_STARTUP_POLICY_MANDATORY && disk->device != DISK_DEVICE_CDROM)
+                return error_set(reterr, VIR_ERR_XML_ERROR, _("disk '%s': the source '%s' is not an absolute path"),
+                                 disk->target, disk->source);
+        if (disk->startup_policy && disk->startup_policy != DISK_STARTUP_POLICY_MANDATORY &&
+            disk->device != DISK_DEVICE_CDROM)
                 return unsupported(disk, _("a startupPolicy other than 'mandatory' needs device 'cdrom'"), reterr);
         return 0;
 }
@@ -56,15 +61,20 @@ static bool is_printable(const char *text, size_t max) {
 
 static int validate_strings(const DiskDef *disk, GError **reterr) {
         if (disk->serial && !is_printable(disk->serial, 256))
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("disk '%s': the serial is too long or has odd characters"), disk->target);
+                return error_set(reterr, VIR_ERR_XML_ERROR,
+                                 _("disk '%s': the serial is too long or has odd characters"), disk->target);
         if (disk->wwn && (strlen(disk->wwn) != 16 || strspn(disk->wwn, "0123456789abcdefABCDEF") != 16))
                 return error_set(reterr, VIR_ERR_XML_ERROR, _("disk '%s': <wwn> must be 16 hex digits"), disk->target);
         if (disk->vendor && !is_printable(disk->vendor, 8))
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("disk '%s': <vendor> must be at most 8 printable characters"), disk->target);
+                return error_set(reterr, VIR_ERR_XML_ERROR,
+                                 _("disk '%s': <vendor> must be at most 8 printable characters"), disk->target);
         if (disk->product && !is_printable(disk->product, 16))
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("disk '%s': <product> must be at most 16 printable characters"), disk->target);
-        if (disk->logical_block_bytes & (disk->logical_block_bytes - 1) || disk->physical_block_bytes & (disk->physical_block_bytes - 1))
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("disk '%s': block sizes must be powers of two"), disk->target);
+                return error_set(reterr, VIR_ERR_XML_ERROR,
+                                 _("disk '%s': <product> must be at most 16 printable characters"), disk->target);
+        if (disk->logical_block_bytes & (disk->logical_block_bytes - 1) ||
+            disk->physical_block_bytes & (disk->physical_block_bytes - 1))
+                return error_set(reterr, VIR_ERR_XML_ERROR, _("disk '%s': block sizes must be powers of two"),
+                                 disk->target);
         return 0;
 }
 
@@ -86,8 +96,9 @@ static int validate_place(const DiskDef *disk, GError **reterr) {
                 return 0;
         }
         if (bad)
-                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("disk '%s': bus '%s' has no place %u:%u:%u:%u"), disk->target,
-                                 disk_bus_to_string(disk->bus), address->controller, address->bus, address->target, address->unit);
+                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("disk '%s': bus '%s' has no place %u:%u:%u:%u"),
+                                 disk->target, disk_bus_to_string(disk->bus), address->controller, address->bus,
+                                 address->target, address->unit);
         return 0;
 }
 
@@ -96,10 +107,10 @@ static int validate_pair(const DiskDef *a, const DiskDef *b, GError **reterr) {
 
         if (g_str_equal(a->target, b->target))
                 return error_set(reterr, VIR_ERR_XML_ERROR, _("target '%s' is used by more than one disk"), a->target);
-        if (a->bus == b->bus && x->type == ADDRESS_TYPE_DRIVE && x->controller == y->controller && x->bus == y->bus && x->target == y->target &&
-            x->unit == y->unit)
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("disks '%s' and '%s' have the same place on bus '%s'"), b->target, a->target,
-                                 disk_bus_to_string(a->bus));
+        if (a->bus == b->bus && x->type == ADDRESS_TYPE_DRIVE && x->controller == y->controller && x->bus == y->bus &&
+            x->target == y->target && x->unit == y->unit)
+                return error_set(reterr, VIR_ERR_XML_ERROR, _("disks '%s' and '%s' have the same place on bus '%s'"),
+                                 b->target, a->target, disk_bus_to_string(a->bus));
         return 0;
 }
 
@@ -109,7 +120,8 @@ int validate_disks(const DomainDef *def, GError **reterr) {
                 int r;
 
                 if (!*disk->target || strlen(disk->target) > 32 || strchr(disk->target, '/'))
-                        return error_set(reterr, VIR_ERR_XML_ERROR, _("<target dev='%.64s'> is not a name for a disk"), disk->target);
+                        return error_set(reterr, VIR_ERR_XML_ERROR, _("<target dev='%.64s'> is not a name for a disk"),
+                                         disk->target);
                 r = validate_bus(def, disk, reterr);
                 if (r == 0)
                         r = validate_source(disk, reterr);

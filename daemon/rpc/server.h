@@ -21,7 +21,8 @@ typedef struct ServerLimits {
 
 typedef void (*ServerIdleFunc)(RpcServer *server, void *userdata);
 
-/* limits are copied. driver must outlive the server. on_change (may be NULL) is called when a client has come or gone. */
+/* limits are copied. driver must outlive the server. on_change (may be NULL) is called when a client has come or
+ * gone. */
 RpcServer *server_new(sd_event *event, Driver *driver, const ServerLimits *limits, ServerIdleFunc on_change,
                       void *userdata);
 /* All clients must be gone: server_shutdown(). */

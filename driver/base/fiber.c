@@ -3,13 +3,14 @@
 /*
  * Theory of operation
  *
- * A fiber is a ucontext with a stack from mmap(). It runs when its defer source fires on the loop; a wait is a switch back to the
- * context that dispatched it. Whatever ends a wait (I/O, timer, broadcast) only notes the result and arms the defer source, so
- * a fiber is never entered from inside another fiber or from the middle of somebody's callback.
+ * A fiber is a ucontext with a stack from mmap(). It runs when its defer source fires on the loop; a wait is a switch
+ * back to the context that dispatched it. Whatever ends a wait (I/O, timer, broadcast) only notes the result and arms
+ * the defer source, so a fiber is never entered from inside another fiber or from the middle of somebody's callback.
  *
  *      loop ──defer──► fiber_switch_in ──swapcontext──► fiber code ──wait──► swapcontext back ──► loop
  *
- * The stack is 1 MiB of address space (XML schema validation recurses), of which only what is touched costs memory, with a guard page below.
+ * The stack is 1 MiB of address space (XML schema validation recurses), of which only what is touched costs memory,
+ * with a guard page below.
  */
 
 #include "driver/base/fiber.h"

@@ -19,8 +19,8 @@
 
 typedef void (*FiberFunc)(void *userdata);
 
-/* Queues a new fiber; it first runs on a later turn of the loop, never inside this call. name is copied and shows in debug
- * logs. 0, or -ENOMEM. May be called from anywhere on the loop's thread. */
+/* Queues a new fiber; it first runs on a later turn of the loop, never inside this call. name is copied and shows in
+ * debug logs. 0, or -ENOMEM. May be called from anywhere on the loop's thread. */
 int fiber_start(sd_event *event, const char *name, FiberFunc func, void *userdata);
 
 /* Whether the caller runs inside a fiber. All calls that wait assert it. */
@@ -36,8 +36,9 @@ int fiber_wait_fd(int fd, uint32_t events, uint64_t timeout_usec, uint32_t *ret_
 int fiber_sleep(uint64_t usec);
 
 /*
- * A condition that fibers wait for. Zero-initialised is ready for use. Its memory must outlive the wake-up of all waiters:
- * fiber_cond_broadcast() before it is freed and keep it until they have run (a reference count on the owner does it).
+ * A condition that fibers wait for. Zero-initialised is ready for use. Its memory must outlive the wake-up of all
+ * waiters: fiber_cond_broadcast() before it is freed and keep it until they have run (a reference count on the owner
+ * does it).
  */
 typedef struct FiberCond {
         struct FiberWaiter *waiters;
@@ -49,5 +50,6 @@ int fiber_cond_wait(FiberCond *cond, uint64_t timeout_usec);
 /* Wakes all waiters; they run on later turns of the loop. May be called from anywhere on the loop's thread. */
 void fiber_cond_broadcast(FiberCond *cond);
 
-/* Runs func in a fiber on a loop of its own until it returns: for tests and for programs without a loop. 0 or negative errno. */
+/* Runs func in a fiber on a loop of its own until it returns: for tests and for programs without a loop. 0 or negative
+ * errno. */
 int fiber_run(const char *name, FiberFunc func, void *userdata);

@@ -103,12 +103,14 @@ static void probe(void) {
         features[KERNEL_SEEK_HOLE] = lseek(memfd, 0, SEEK_DATA) < 0 && errno == ENXIO;
         features[KERNEL_POPULATE] = madvise(memory, page, MADV_POPULATE_WRITE) == 0;
         memory[0] = 1;
-        features[KERNEL_UFFD_MINOR] = probe_uffd(UFFD_FEATURE_MINOR_SHMEM, UFFDIO_REGISTER_MODE_MINOR, memory, page, NULL);
-        features[KERNEL_UFFD_WP_SHMEM] =
-                probe_uffd(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM, UFFDIO_REGISTER_MODE_WP, memory, page, NULL);
+        features[KERNEL_UFFD_MINOR] =
+                probe_uffd(UFFD_FEATURE_MINOR_SHMEM, UFFDIO_REGISTER_MODE_MINOR, memory, page, NULL);
+        features[KERNEL_UFFD_WP_SHMEM] = probe_uffd(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
+                                                    UFFDIO_REGISTER_MODE_WP, memory, page, NULL);
         _cleanup_fd_ int async = -EBADF;
-        features[KERNEL_UFFD_WP_ASYNC] = probe_uffd(UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
-                                                    UFFDIO_REGISTER_MODE_WP, memory, page, &async);
+        features[KERNEL_UFFD_WP_ASYNC] =
+                probe_uffd(UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
+                           UFFDIO_REGISTER_MODE_WP, memory, page, &async);
         features[KERNEL_PAGEMAP_SCAN] = async >= 0 && probe_pagemap_scan(memory, page);
         munmap(memory, 2 * page);
 

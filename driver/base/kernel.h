@@ -4,8 +4,9 @@
 /*
  * What this kernel can do: probed once, by use, into a table that never changes afterwards.
  *
- * Each feature has a name; naming it in the environment variable FERRY_DISABLE_KERNEL (comma separated) makes the probe report it as
- * missing, which forces the fallback. Tests use that; it is ignored in programs that gained privilege by exec.
+ * Each feature has a name; naming it in the environment variable FERRY_DISABLE_KERNEL (comma separated) makes the probe
+ * report it as missing, which forces the fallback. Tests use that; it is ignored in programs that gained privilege by
+ * exec.
  */
 
 #include <stdbool.h>
@@ -26,6 +27,6 @@ const char *kernel_feature_name(KernelFeature feature);
 /* Whether the feature works here. The first call probes all of them; any thread. */
 bool kernel_has(KernelFeature feature);
 
-/* A userfaultfd of this process, from the system call or from /dev/userfaultfd; CLOEXEC and non-blocking, UFFDIO_API not done.
- * user_mode_only: what an unprivileged process gets at least. Negative errno if it is not allowed. */
+/* A userfaultfd of this process, from the system call or from /dev/userfaultfd; CLOEXEC and non-blocking, UFFDIO_API
+ * not done. user_mode_only: what an unprivileged process gets at least. Negative errno if it is not allowed. */
 int kernel_userfaultfd(bool user_mode_only);

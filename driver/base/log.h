@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * Logging. driver/ and xml/ log nothing above debug: what a user must know travels as an error or an event, and the process that
- * owns the boundary (daemon/, tools/, the engine's main) logs it once. Goes to the journal when stderr is connected to it, else to stderr.
+ * Logging. driver/ and xml/ log nothing above debug: what a user must know travels as an error or an event, and the
+ * process that owns the boundary (daemon/, tools/, the engine's main) logs it once. Goes to the journal when stderr is
+ * connected to it, else to stderr.
  */
 
 #include <glib.h>

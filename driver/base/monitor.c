@@ -3,10 +3,10 @@
 /*
  * Theory of operation
  *
- * One descriptor, two queues. Requests are written as one line each, with their descriptors on the line's first byte; what the socket does
- * not take at once waits in `output`. Input is cut at newlines; a line is a greeting, an event, or the reply to the request whose
- * id it carries. A caller waits in its fiber on its own PendingCall, so replies may come in any order. When the connection ends, every
- * pending call fails first, then the owner hears of it.
+ * One descriptor, two queues. Requests are written as one line each, with their descriptors on the line's first byte;
+ * what the socket does not take at once waits in `output`. Input is cut at newlines; a line is a greeting, an event, or
+ * the reply to the request whose id it carries. A caller waits in its fiber on its own PendingCall, so replies may come
+ * in any order. When the connection ends, every pending call fails first, then the owner hears of it.
  */
 
 #include "driver/base/monitor.h"

@@ -199,8 +199,8 @@ int spawn_run(const char *const *argv, uint64_t timeout_usec, char **ret_stdout,
         out_write = pipes[1];
         /* stderr goes to a file: it cannot block the child, and only its end matters. */
         errors = (int) syscall(SYS_memfd_create, "stderr", 1u /* MFD_CLOEXEC */);
-        r = spawn(&(SpawnArgs){ .argv = argv, .stdin_fd = -1, .stdout_fd = out_write, .stderr_fd = errors }, &pid, &pidfd,
-                  reterr);
+        r = spawn(&(SpawnArgs){ .argv = argv, .stdin_fd = -1, .stdout_fd = out_write, .stderr_fd = errors }, &pid,
+                  &pidfd, reterr);
         if (r < 0)
                 return r;
         out_write = fd_close(out_write);

@@ -27,8 +27,8 @@ typedef struct SpawnArgs {
 /* Starts the program. Returns its pid and a pidfd (CLOEXEC). A failed exec is reported here, with the path. */
 int spawn(const SpawnArgs *args, pid_t *ret_pid, int *ret_pidfd, GError **reterr);
 
-/* Waits for exit. Fiber. *ret_status is wait(2)'s status, or -1 if it was not our child (a daemon restart came between).
- * 0 or -ETIMEDOUT. Reaps. */
+/* Waits for exit. Fiber. *ret_status is wait(2)'s status, or -1 if it was not our child (a daemon restart came
+ * between). 0 or -ETIMEDOUT. Reaps. */
 int spawn_wait(int pidfd, uint64_t timeout_usec, int *ret_status);
 
 /* Sends a signal by pidfd. 0, -ESRCH when it is gone. */
@@ -37,5 +37,6 @@ int spawn_kill(int pidfd, int signal);
 /* SIGTERM, then SIGKILL after grace_usec (0: SIGKILL at once), and waits until it is gone. Fiber. 0 or -ETIMEDOUT. */
 int spawn_end(int pidfd, uint64_t grace_usec, int *ret_status);
 
-/* Runs a program to its end and collects up to 4 MiB of stdout. Fiber. Non-zero exit is an error that carries stderr's last line. */
+/* Runs a program to its end and collects up to 4 MiB of stdout. Fiber. Non-zero exit is an error that carries stderr's
+ * last line. */
 int spawn_run(const char *const *argv, uint64_t timeout_usec, char **ret_stdout, GError **reterr);

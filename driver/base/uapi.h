@@ -2,11 +2,11 @@
 #pragma once
 
 /*
- * Kernel interfaces that are newer than the headers we may be built with (Debian 12: linux-libc-dev 6.1), redeclared once.
- * Names carry our own prefix only where the system header could define the same name with another type.
+ * Kernel interfaces that are newer than the headers we may be built with (Debian 12: linux-libc-dev 6.1), redeclared
+ * once. Names carry our own prefix only where the system header could define the same name with another type.
  *
- * PAGEMAP_SCAN, PM_SCAN_*, PAGE_IS_*: Linux 6.7, include/uapi/linux/fs.h.  UFFD_FEATURE_WP_UNPOPULATED: 6.4, UFFD_FEATURE_WP_ASYNC: 6.7,
- * include/uapi/linux/userfaultfd.h.  MADV_POPULATE_*: 5.14.
+ * PAGEMAP_SCAN, PM_SCAN_*, PAGE_IS_*: Linux 6.7, include/uapi/linux/fs.h.  UFFD_FEATURE_WP_UNPOPULATED: 6.4,
+ * UFFD_FEATURE_WP_ASYNC: 6.7, include/uapi/linux/userfaultfd.h.  MADV_POPULATE_*: 5.14.
  */
 
 #include <linux/userfaultfd.h>

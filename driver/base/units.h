@@ -8,8 +8,8 @@
 #define MIB (KIB * 1024)
 #define GIB (MIB * 1024)
 
-/* Bytes of a libvirt size with a unit: "b bytes KB k KiB MB M MiB GB G GiB TB T TiB PB P PiB EB E EiB" (domain XML <memory unit=>);
- * NULL or "" means fallback_unit bytes. -ERANGE if it does not fit, -EINVAL for an unknown unit. */
+/* Bytes of a libvirt size with a unit: "b bytes KB k KiB MB M MiB GB G GiB TB T TiB PB P PiB EB E EiB" (domain XML
+ * <memory unit=>); NULL or "" means fallback_unit bytes. -ERANGE if it does not fit, -EINVAL for an unknown unit. */
 int units_scale(uint64_t value, const char *unit, uint64_t fallback_unit, uint64_t *ret_bytes);
 
 /* value rounded up to a multiple of align (a power of two). */

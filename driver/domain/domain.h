@@ -2,10 +2,11 @@
 #pragma once
 
 /*
- * A domain: its identity, definitions, state and jobs. What runs it (a Qemu) hangs on it as a pointer that only driver/guest touches.
+ * A domain: its identity, definitions, state and jobs. What runs it (a Qemu) hangs on it as a pointer that only
+ * driver/guest touches.
  *
- * Reference-counted, because fibers hold one across waits while another undefines or destroys it: after a wait, check domain_is_active() or
- * domain->removed again. All calls on the loop's thread.
+ * Reference-counted, because fibers hold one across waits while another undefines or destroys it: after a wait, check
+ * domain_is_active() or domain->removed again. All calls on the loop's thread.
  */
 
 #include <glib.h>
@@ -43,10 +44,12 @@ typedef struct Domain {
         uint64_t started_usec;        /* realtime */
 
         Qemu *qemu;                   /* driver/guest's */
-        bool changing_run_state;      /* driver/guest's: we stop or continue it, so QEMU's STOP and RESUME events are our own doing */
+        /* driver/guest's: we stop or continue it, so QEMU's STOP and RESUME events are our own doing */
+        bool changing_run_state;
         int stop_hint;                /* driver/guest's: the reason that the next STOP event by itself gets; 0: none */
         bool reboot_pending;          /* driver/guest's: the guest powers off to be reset */
-        /* driver/guest's: why it is being ended, VIR_DOMAIN_EVENT_STOPPED_* and VIR_DOMAIN_SHUTOFF_*; -1: nobody wants it to */
+        /* driver/guest's: why it is being ended, VIR_DOMAIN_EVENT_STOPPED_* and VIR_DOMAIN_SHUTOFF_*; -1: nobody wants
+         * it to */
         int stop_detail, stop_reason;
         Console *console;             /* driver/'s: the console in use; NULL: nobody has it open */
 

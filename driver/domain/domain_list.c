@@ -67,13 +67,13 @@ int domain_list_add(DomainList *list, const DomainDef *def, Domain **ret_domain,
         Domain *domain;
 
         if (by_uuid && by_uuid != by_name)
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("domain '%s' is already defined with the uuid of '%s'"),
-                                 by_uuid->name, def->name);
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                 _("domain '%s' is already defined with the uuid of '%s'"), by_uuid->name, def->name);
         if (by_name && by_name != by_uuid) {
                 char uuid[UUID_TEXT_SIZE];
 
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("domain '%s' already exists with uuid %s"), def->name,
-                                 uuid_format(by_name->uuid, uuid));
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("domain '%s' already exists with uuid %s"),
+                                 def->name, uuid_format(by_name->uuid, uuid));
         }
         if (by_uuid) {
                 *ret_domain = by_uuid;

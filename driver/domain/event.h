@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Events of domains, and the bus that carries them to whoever subscribed. All calls on the loop's thread; delivery is immediate. */
+/* Events of domains, and the bus that carries them to whoever subscribed. All calls on the loop's thread; delivery is
+ * immediate. */
 
 #include <glib.h>
 #include <libvirt/libvirt.h>
@@ -28,13 +29,15 @@ typedef struct DriverEvent {
                 struct { int event, detail; } lifecycle; /* ID_LIFECYCLE */
                 int64_t rtc_offset;                      /* ID_RTC_CHANGE */
                 int watchdog_action;                     /* ID_WATCHDOG */
-                struct { const char *source_path, *device_alias, *reason; int action; } io_error; /* ID_IO_ERROR, ID_IO_ERROR_REASON */
+                /* ID_IO_ERROR, ID_IO_ERROR_REASON */
+                struct { const char *source_path, *device_alias, *reason; int action; } io_error;
                 uint64_t balloon_kib;                    /* ID_BALLOON_CHANGE */
                 int iteration;                           /* ID_MIGRATION_ITERATION */
                 struct { virTypedParameterPtr params; int n_params; } job_completed; /* ID_JOB_COMPLETED */
                 struct { int state, reason; } agent;     /* ID_AGENT_LIFECYCLE */
                 const char *device_alias;                /* ID_DEVICE_ADDED, ID_DEVICE_REMOVED */
-                struct { const char *name, *details; int64_t seconds; unsigned micros; } monitor; /* DRIVER_EVENT_MONITOR */
+                /* DRIVER_EVENT_MONITOR */
+                struct { const char *name, *details; int64_t seconds; unsigned micros; } monitor;
         };                                               /* ID_REBOOT: nothing */
 } DriverEvent;
 

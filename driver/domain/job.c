@@ -21,12 +21,15 @@ const char *job_kind_to_string(JobKind kind) {
 
 static int job_check(const DomainJob *job, const char *domain, const char *what, JobAccess access, GError **reterr) {
         if (job->kind == JOB_MIGRATION_OUT && !(access & JOB_ACCESS_DURING_OUT))
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                                 _("domain '%s' is migrating away: '%s' has to wait until that has ended, or abort it with domjobabort"),
-                                 domain, what);
+                return error_set(
+                        reterr, VIR_ERR_OPERATION_INVALID,
+                        _("domain '%s' is migrating away: '%s' has to wait until that has ended, or abort it with "
+                          "domjobabort"),
+                        domain, what);
         if (job->kind == JOB_MIGRATION_IN && !(access & JOB_ACCESS_DURING_IN))
                 return error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                                 _("domain '%s' is arriving by migration: '%s' has to wait until that has ended"), domain, what);
+                                 _("domain '%s' is arriving by migration: '%s' has to wait until that has ended"),
+                                 domain, what);
         return 0;
 }
 
@@ -40,8 +43,8 @@ int job_modify_begin(DomainJob *job, const char *domain, const char *what, JobAc
 
                 if (now >= deadline || fiber_cond_wait(&job->changed, deadline - now) == -ETIMEDOUT)
                         return error_set(reterr, VIR_ERR_OPERATION_TIMEOUT,
-                                         _("cannot begin '%s' on domain '%s': '%s' has not ended within %u s"), what, domain,
-                                         job->modify_what, (unsigned) (JOB_WAIT_USEC / USEC_PER_SEC));
+                                         _("cannot begin '%s' on domain '%s': '%s' has not ended within %u s"), what,
+                                         domain, job->modify_what, (unsigned) (JOB_WAIT_USEC / USEC_PER_SEC));
                 r = job_check(job, domain, what, access, reterr);
         }
         if (r < 0)

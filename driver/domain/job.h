@@ -4,9 +4,9 @@
 /*
  * Who may change a domain now.
  *
- * A short change (MODIFY: start, suspend, setmem, define...) excludes other short changes; callers queue. A long job (migration out or in)
- * spans many calls and refuses at once the changes that do not fit it: a user should not wait minutes to read "try again later".
- * Queries take no job.
+ * A short change (MODIFY: start, suspend, setmem, define...) excludes other short changes; callers queue. A long job
+ * (migration out or in) spans many calls and refuses at once the changes that do not fit it: a user should not wait
+ * minutes to read "try again later". Queries take no job.
  */
 
 #include <glib.h>

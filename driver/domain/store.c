@@ -79,7 +79,8 @@ static int store_load_config(const Store *store, DomainList *list, const char *n
         if (r < 0)
                 return r;
         if (strcmp(def->name, name) != 0)
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("file '%s' defines a domain of another name, '%s'"), path, def->name);
+                return error_set(reterr, VIR_ERR_XML_ERROR, _("file '%s' defines a domain of another name, '%s'"), path,
+                                 def->name);
         r = domain_list_add(list, def, &domain, reterr);
         if (r < 0)
                 return r;

@@ -27,7 +27,8 @@ int store_save_config(const Store *store, const char *name, const DomainDef *def
 int store_remove_config(const Store *store, const char *name, GError **reterr);
 int store_set_autostart(const Store *store, const char *name, bool on, GError **reterr);
 
-/* Adds all persistent definitions to the list; a file that cannot be read is logged at debug and counted in *ret_bad (may be NULL), ignoring it otherwise. */
+/* Adds all persistent definitions to the list; a file that cannot be read is logged at debug and counted in *ret_bad
+ * (may be NULL), ignoring it otherwise. */
 int store_load_configs(const Store *store, DomainList *list, unsigned *ret_bad, GError **reterr);
 
 /* Status of one running guest. Loading gives NULL-terminated names, or the object. */

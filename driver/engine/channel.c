@@ -206,13 +206,17 @@ uint64_t channel_queued_bytes(const Channel *channel) {
 
 int channel_error(const Channel *channel, int error, const char *doing, GError **reterr) {
         if (error == -ENODATA)
-                error_set(reterr, VIR_ERR_OPERATION_FAILED, _("'%s' closed the data connection while %s"), channel->peer, doing);
+                error_set(reterr, VIR_ERR_OPERATION_FAILED, _("'%s' closed the data connection while %s"),
+                          channel->peer, doing);
         else if (error == -ETIMEDOUT)
-                error_set(reterr, VIR_ERR_OPERATION_TIMEOUT, _("'%s' has been silent for %.1f seconds while %s: the link is taken for dead"), channel->peer,
-                          (double) atomic_load(&channel->idle_timeout_usec) / USEC_PER_SEC, doing);
+                error_set(reterr, VIR_ERR_OPERATION_TIMEOUT,
+                          _("'%s' has been silent for %.1f seconds while %s: the link is taken for dead"),
+                          channel->peer, (double) atomic_load(&channel->idle_timeout_usec) / USEC_PER_SEC, doing);
         else if (error == -EPROTO)
-                error_set(reterr, VIR_ERR_OPERATION_FAILED, _("'%s' sent something that is not Ferry's memory protocol while %s"), channel->peer, doing);
+                error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                          _("'%s' sent something that is not Ferry's memory protocol while %s"), channel->peer, doing);
         else
-                error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the data connection to '%s' broke while %s: %s"), channel->peer, doing, g_strerror(-error));
+                error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the data connection to '%s' broke while %s: %s"),
+                          channel->peer, doing, g_strerror(-error));
         return error;
 }

@@ -62,7 +62,8 @@ static int connect_tcp(const char *host, unsigned port, uint64_t until, int *ret
                 r = getaddrinfo(host, service, &hints, &found);
         }
         if (r != 0)
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("cannot resolve the destination host '%s': %s"), host, gai_strerror(r));
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("cannot resolve the destination host '%s': %s"),
+                                 host, gai_strerror(r));
 
         int error = -EHOSTUNREACH;
         for (const struct addrinfo *a = found; a; a = a->ai_next) {
@@ -79,11 +80,13 @@ static int connect_tcp(const char *host, unsigned port, uint64_t until, int *ret
         }
         freeaddrinfo(found);
         if (error < 0)
-                error_set(reterr, VIR_ERR_OPERATION_FAILED, _("cannot connect to the destination's data port %s:%u: %s"), host, port, g_strerror(-error));
+                error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                          _("cannot connect to the destination's data port %s:%u: %s"), host, port, g_strerror(-error));
         return error;
 }
 
-int channel_connect(const char *host, unsigned port, const char *unix_path, uint64_t timeout_usec, int *ret_fd, char **ret_peer, GError **reterr) {
+int channel_connect(const char *host, unsigned port, const char *unix_path, uint64_t timeout_usec, int *ret_fd,
+                    char **ret_peer, GError **reterr) {
         uint64_t until = clock_monotonic_usec() + timeout_usec;
         if (!unix_path) {
                 if (!host)
@@ -103,7 +106,8 @@ int channel_connect(const char *host, unsigned port, const char *unix_path, uint
                 return error_set_errno(reterr, errno, _("cannot create a socket"));
         r = connect_until(fd, (struct sockaddr *) &address, sizeof(address), until);
         if (r < 0) {
-                error_set(reterr, VIR_ERR_OPERATION_FAILED, _("cannot connect to the destination's data socket '%s': %s"), unix_path, g_strerror(-r));
+                error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                          _("cannot connect to the destination's data socket '%s': %s"), unix_path, g_strerror(-r));
                 return r;
         }
         *ret_fd = FD_STEAL(fd);
@@ -152,7 +156,9 @@ static int listen_port(const struct addrinfo *address, unsigned port, int *ret_f
 }
 
 static int listen_range(const char *address, unsigned port_min, unsigned port_max, int *ret_fd, unsigned *ret_port) {
-        struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV }, *found = NULL;
+        struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+                                  .ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV },
+                        *found = NULL;
         if (getaddrinfo(address, "0", &hints, &found) != 0)
                 return -EINVAL;
         int r = -EADDRINUSE;
@@ -167,19 +173,22 @@ static int listen_range(const char *address, unsigned port_min, unsigned port_ma
         return r;
 }
 
-int channel_listen(const char *address, unsigned port_min, unsigned port_max, const char *unix_path, int *ret_fd, unsigned *ret_port, GError **reterr) {
+int channel_listen(const char *address, unsigned port_min, unsigned port_max, const char *unix_path, int *ret_fd,
+                   unsigned *ret_port, GError **reterr) {
         if (unix_path) {
                 *ret_port = 0;
                 return listen_unix(unix_path, ret_fd, reterr);
         }
         if (port_min == 0 || port_max < port_min || port_max > 65535)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("the port range %u to %u is not valid"), port_min, port_max);
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("the port range %u to %u is not valid"), port_min,
+                                 port_max);
 
         int r = listen_range(address ?: "::", port_min, port_max, ret_fd, ret_port);
         if (r < 0 && !address) /* a host without IPv6 */
                 r = listen_range("0.0.0.0", port_min, port_max, ret_fd, ret_port);
         if (r == -EADDRINUSE)
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("no port from %u to %u is free for the migration"), port_min, port_max);
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("no port from %u to %u is free for the migration"),
+                                 port_min, port_max);
         if (r < 0)
                 return error_set_errno(reterr, r, _("cannot listen on '%s' for the migration"), address ?: "::");
         return 0;

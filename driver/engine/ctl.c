@@ -16,7 +16,8 @@
 #include "driver/base/json.h"
 
 #define CTL_LINE_MAX 65536u
-#define CTL_QUEUE_MAX (4u << 20) /* bytes that wait for a daemon that does not read; optional events stop at a quarter of it */
+/* bytes that wait for a daemon that does not read; optional events stop at a quarter of it */
+#define CTL_QUEUE_MAX (4u << 20)
 
 struct Ctl {
         /* main thread only */

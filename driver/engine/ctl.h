@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * The helper's end of the control socket: JSON lines as in driver/base/monitor.h. ctl_read() and ctl_flush() on the main thread; replies and
- * events from any thread: they are queued and the main thread writes them, so that no thread that moves memory waits for the daemon.
+ * The helper's end of the control socket: JSON lines as in driver/base/monitor.h. ctl_read() and ctl_flush() on the
+ * main thread; replies and events from any thread: they are queued and the main thread writes them, so that no thread
+ * that moves memory waits for the daemon.
  */
 
 #include <glib.h>
@@ -17,20 +18,24 @@ typedef struct Ctl Ctl;
 /* One request; answered exactly once by one of the ctl_reply functions, which free it. */
 typedef struct CtlCall CtlCall;
 
-/* fds (n_fds of them) are the handler's: it takes what it wants by setting entries to -EBADF; the rest is closed. arguments may be NULL and is borrowed. */
-typedef void (*CtlHandler)(CtlCall *call, const char *command, json_object *arguments, int *fds, size_t n_fds, void *userdata);
+/* fds (n_fds of them) are the handler's: it takes what it wants by setting entries to -EBADF; the rest is closed.
+ * arguments may be NULL and is borrowed. */
+typedef void (*CtlHandler)(CtlCall *call, const char *command, json_object *arguments, int *fds, size_t n_fds,
+                           void *userdata);
 
 /* Takes fd over. */
 Ctl *ctl_new(int fd, CtlHandler handler, void *userdata);
 Ctl *ctl_free(Ctl *ctl);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Ctl, ctl_free)
 
-/* For poll(): the socket (POLLIN; POLLOUT too when ctl_wants_write()), and a descriptor that is readable when something was queued. */
+/* For poll(): the socket (POLLIN; POLLOUT too when ctl_wants_write()), and a descriptor that is readable when something
+ * was queued. */
 int ctl_fd(const Ctl *ctl);
 int ctl_queue_fd(const Ctl *ctl);
 bool ctl_wants_write(Ctl *ctl);
 
-/* Reads what is there and calls the handler for each request. 0; -ENODATA: the daemon has gone; other negative errno. */
+/* Reads what is there and calls the handler for each request. 0; -ENODATA: the daemon has gone; other negative
+ * errno. */
 int ctl_read(Ctl *ctl);
 /* Writes what is queued, as far as the socket takes it. */
 int ctl_flush(Ctl *ctl);

@@ -3,11 +3,12 @@
 /*
  * Theory of operation: see dirty.h. This file keeps `known` true.
  *
- * A walk over the whole file costs about 35 ns per page (10 ms per GiB of small pages), too much for the downtime, so it is avoided: new pages
- * are found by looking at the holes only, and vanished ones are looked for only when the file's size in memory (st_blocks) does not fit what is
- * known. While the guest runs that comparison may miss a page that vanished while another appeared. In the last sync, with the guest stopped,
- * it is exact: `known` holds every page that exists, so it holds no other one if there are as many. (A file whose st_blocks
- * counts more than its data, say on a disk, is walked each time.)
+ * A walk over the whole file costs about 35 ns per page (10 ms per GiB of small pages), too much for the downtime, so
+ * it is avoided: new pages are found by looking at the holes only, and vanished ones are looked for only when the
+ * file's size in memory (st_blocks) does not fit what is known. While the guest runs that comparison may miss a page
+ * that vanished while another appeared. In the last sync, with the guest stopped, it is exact: `known` holds every page
+ * that exists, so it holds no other one if there are as many. (A file whose st_blocks counts more than its data, say on
+ * a disk, is walked each time.)
  */
 
 #include "driver/engine/dirty.h"
@@ -29,7 +30,8 @@ int dirty_uffd_enable(int uffd, uint64_t features) {
         struct uffdio_api api = { .api = UFFD_API, .features = features };
         if (ioctl(uffd, UFFDIO_API, &api) < 0 && errno != EINVAL)
                 return -errno;
-        /* EINVAL: either it was done before (an earlier job), or a feature is missing; the registration's use will tell. */
+        /* EINVAL: either it was done before (an earlier job), or a feature is missing; the registration's use will
+         * tell. */
         return 0;
 }
 
@@ -90,15 +92,18 @@ static int find_blocks(Dirty *dirty, const RamBlock *blocks, GError **reterr) {
         for (unsigned i = 0; i < dirty->n_blocks; i++) {
                 DirtyBlock *block = &dirty->blocks[i];
                 block->ram = &blocks[i];
-                int r = guest_map_find(dirty->pid, block->ram->fd, block->ram->size_bytes, block->ram->id, &block->address, reterr);
+                int r = guest_map_find(dirty->pid, block->ram->fd, block->ram->size_bytes, block->ram->id,
+                                       &block->address, reterr);
                 if (r < 0)
                         return r;
                 r = page_set_init(&block->known, block->ram->n_pages);
                 if (r < 0)
-                        return error_set_errno(reterr, r, _("cannot allocate the page table of RAM block '%s'"), block->ram->id);
+                        return error_set_errno(reterr, r, _("cannot allocate the page table of RAM block '%s'"),
+                                               block->ram->id);
                 r = walk(block);
                 if (r < 0)
-                        return error_set_errno(reterr, r, _("cannot find the extents of RAM block '%s'"), block->ram->id);
+                        return error_set_errno(reterr, r, _("cannot find the extents of RAM block '%s'"),
+                                               block->ram->id);
         }
         return 0;
 }
@@ -128,21 +133,25 @@ static int try_start(Dirty *dirty, const DirtyOps *ops, int uffd, GError **reter
         return r;
 }
 
-int dirty_new(const RamBlock *blocks, unsigned n_blocks, pid_t pid, int uffd_async, int uffd_sync, DirtyMode mode, Dirty **ret_dirty,
-              GError **reterr) {
+int dirty_new(const RamBlock *blocks, unsigned n_blocks, pid_t pid, int uffd_async, int uffd_sync, DirtyMode mode,
+              Dirty **ret_dirty, GError **reterr) {
         g_autoptr(Dirty) dirty = g_new0(Dirty, 1);
         dirty->uffd = -EBADF;
         dirty->pid = pid;
         dirty->blocks = g_new0(DirtyBlock, n_blocks);
         dirty->n_blocks = n_blocks;
 
-        bool can_async = mode != DIRTY_SYNC && uffd_async >= 0 && kernel_has(KERNEL_PAGEMAP_SCAN) && kernel_has(KERNEL_UFFD_WP_ASYNC);
+        bool can_async = mode != DIRTY_SYNC && uffd_async >= 0 && kernel_has(KERNEL_PAGEMAP_SCAN) &&
+                         kernel_has(KERNEL_UFFD_WP_ASYNC);
         bool can_sync = mode != DIRTY_ASYNC && uffd_sync >= 0 && kernel_has(KERNEL_UFFD_WP_SHMEM);
         if (!can_async && !can_sync) {
-                error_set(reterr, VIR_ERR_OPERATION_UNSUPPORTED,
-                          uffd_async < 0 && uffd_sync < 0
-                                  ? _("the guest was started without a userfaultfd, so its writes cannot be tracked: start it again with Ferry")
-                                  : _("this kernel can write-protect shared memory neither asynchronously (Linux 6.7) nor synchronously (Linux 5.19)"));
+                error_set(
+                        reterr, VIR_ERR_OPERATION_UNSUPPORTED,
+                        uffd_async < 0 && uffd_sync < 0
+                                ? _("the guest was started without a userfaultfd, so its writes cannot be tracked: "
+                                    "start it again with Ferry")
+                                : _("this kernel can write-protect shared memory neither asynchronously (Linux 6.7) "
+                                    "nor synchronously (Linux 5.19)"));
                 return -ENOTSUP;
         }
         int r = find_blocks(dirty, blocks, reterr);
@@ -154,7 +163,8 @@ int dirty_new(const RamBlock *blocks, unsigned n_blocks, pid_t pid, int uffd_asy
         r = can_async ? try_start(dirty, &dirty_scan_ops, uffd_async, &first) : -ENOTSUP;
         if (r < 0 && r != -ESRCH && can_sync) {
                 if (first)
-                        log_debug("asynchronous write protection does not work (%s), trying the synchronous one", first->message);
+                        log_debug("asynchronous write protection does not work (%s), trying the synchronous one",
+                                  first->message);
                 g_clear_error(&first);
                 r = try_start(dirty, &dirty_sync_ops, uffd_sync, &first);
         }

@@ -4,13 +4,14 @@
 /*
  * Dirty tracking of a running guest's RAM, from outside its process.
  *
- * A tracker is an op table: dirty_scan.c (asynchronous write protection and PAGEMAP_SCAN) or dirty_sync.c (each first write to a page faults
- * and a thread answers it; for kernels before 6.7). What both share is here: which pages exist in the RAM file at all. A hole is
- * never protected; a page that has appeared in one since the last sync is dirty.
+ * A tracker is an op table: dirty_scan.c (asynchronous write protection and PAGEMAP_SCAN) or dirty_sync.c (each first
+ * write to a page faults and a thread answers it; for kernels before 6.7). What both share is here: which pages exist
+ * in the RAM file at all. A hole is never protected; a page that has appeared in one since the last sync is dirty.
  *
- * Theory of a sync, which must not lose a write: (1) find what was written, (2) protect exactly those pages again, (3) only then may they be
- * read and sent. A write before (2) is in what (3) reads; a write after (2) is found by the next sync. A page that was written between (1) and
- * (2) but not found by (1) is not touched by (2), so it is still marked for the next sync.
+ * Theory of a sync, which must not lose a write: (1) find what was written, (2) protect exactly those pages again, (3)
+ * only then may they be read and sent. A write before (2) is in what (3) reads; a write after (2) is found by the next
+ * sync. A page that was written between (1) and (2) but not found by (1) is not touched by (2), so it is still marked
+ * for the next sync.
  *
  * All calls on one thread (the sender).
  */
@@ -35,7 +36,8 @@ typedef struct DirtyBlock {
 typedef struct DirtyOps {
         const char *name;
         int (*start)(Dirty *dirty, GError **reterr);                    /* register, protect `known` */
-        int (*sync)(Dirty *dirty, DirtyBlock *block, bool final, GError **reterr); /* adds written pages; protects all of block->dirty unless final */
+        /* adds written pages; protects all of block->dirty unless final */
+        int (*sync)(Dirty *dirty, DirtyBlock *block, bool final, GError **reterr);
         void (*stop)(Dirty *dirty);                                    /* no protection is left; idempotent */
         void (*free)(Dirty *dirty);
 } DirtyOps;
@@ -56,14 +58,16 @@ typedef enum DirtyMode {
 } DirtyMode;
 
 /*
- * Finds the blocks in process pid, fills each block's `known` with what exists and starts tracking: every write after this call is found by a
- * sync, everything in `known` may be read. uffds are dup'ed. -ENOTSUP when neither way works here.
+ * Finds the blocks in process pid, fills each block's `known` with what exists and starts tracking: every write after
+ * this call is found by a sync, everything in `known` may be read. uffds are dup'ed. -ENOTSUP when neither way works
+ * here.
  */
-int dirty_new(const RamBlock *blocks, unsigned n_blocks, pid_t pid, int uffd_async, int uffd_sync, DirtyMode mode, Dirty **ret_dirty,
-              GError **reterr);
+int dirty_new(const RamBlock *blocks, unsigned n_blocks, pid_t pid, int uffd_async, int uffd_sync, DirtyMode mode,
+              Dirty **ret_dirty, GError **reterr);
 
-/* One exact sync: adds to sets[i] what was written in block i (or has appeared in it, or vanished from it) since the last one. final: the guest is
- * stopped for good; several threads, and nothing is protected again. -ESRCH when the process is gone. */
+/* One exact sync: adds to sets[i] what was written in block i (or has appeared in it, or vanished from it) since the
+ * last one. final: the guest is stopped for good; several threads, and nothing is protected again. -ESRCH when the
+ * process is gone. */
 int dirty_sync(Dirty *dirty, bool final, PageSet *sets, GError **reterr);
 
 /* Ends tracking and takes off all write protection. */

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Theory of operation: asynchronous write protection. The kernel resolves the write fault itself and marks the page as written; PAGEMAP_SCAN
- * reports the marks. A page without an entry in QEMU's page table and without a protection marker counts as written, so the holes of
- * the file must not be taken from here: reports are cut down to the pages that exist (`known`).
+ * Theory of operation: asynchronous write protection. The kernel resolves the write fault itself and marks the page as
+ * written; PAGEMAP_SCAN reports the marks. A page without an entry in QEMU's page table and without a protection marker
+ * counts as written, so the holes of the file must not be taken from here: reports are cut down to the pages that exist
+ * (`known`).
  *
- * Under KVM a scan that protects (PM_SCAN_WP_MATCHING) invalidates the guest's mappings over the whole range it is given. So a sync has
- * two steps: scan without protecting, then protect only what was written: page runs by UFFDIO_WRITEPROTECT, a 2 MiB piece that is mostly
- * dirty by one protecting scan (which reports what it protects, so that nothing written in between is lost).
+ * Under KVM a scan that protects (PM_SCAN_WP_MATCHING) invalidates the guest's mappings over the whole range it is
+ * given. So a sync has two steps: scan without protecting, then protect only what was written: page runs by
+ * UFFDIO_WRITEPROTECT, a 2 MiB piece that is mostly dirty by one protecting scan (which reports what it protects, so
+ * that nothing written in between is lost).
  */
 
 #include "driver/engine/dirty.h"
@@ -60,7 +62,8 @@ static int scan_range(int pagemap_fd, const DirtyBlock *block, ScanRange range, 
                 if (n < 0)
                         return -errno;
                 for (int i = 0; i < n; i++) {
-                        ScanRange hit = { (regions[i].start - block->address) / page, (regions[i].end - regions[i].start) / page };
+                        ScanRange hit = { (regions[i].start - block->address) / page,
+                                          (regions[i].end - regions[i].start) / page };
                         g_array_append_val(found, hit);
                 }
                 if (arg.walk_end <= arg.start) /* the address space is gone */
@@ -120,7 +123,8 @@ static void scan_worker(void *userdata) {
                 unsigned i = atomic_fetch_add(job->next, 1);
                 if (i >= job->plan->len)
                         return;
-                job->result = scan_range(job->pagemap_fd, job->block, g_array_index(job->plan, ScanRange, i), 0, job->found);
+                job->result =
+                        scan_range(job->pagemap_fd, job->block, g_array_index(job->plan, ScanRange, i), 0, job->found);
                 if (job->result < 0)
                         return;
         }
@@ -238,7 +242,8 @@ static int scan_start(Dirty *dirty, GError **reterr) {
         state->pagemap_fd = open(path, O_RDONLY | O_CLOEXEC);
         if (state->pagemap_fd < 0)
                 return error_set_errno(reterr, errno, _("cannot open '%s'"), path);
-        int r = dirty_uffd_enable(dirty->uffd, UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
+        int r = dirty_uffd_enable(dirty->uffd, UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED |
+                                                       UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
         if (r < 0)
                 return error_set_errno(reterr, r, _("cannot use the guest's userfaultfd"));
         for (unsigned i = 0; i < dirty->n_blocks; i++) {

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Theory of operation: synchronous write protection, for kernels without the asynchronous one. The first write to a protected page stops the
- * writer; a thread here reads the fault, marks the page and lifts its protection, which wakes the writer. A sync takes the marks, protects
- * those pages again, and hands them out. A mark that is set between taking and protecting stays for the next sync.
+ * Theory of operation: synchronous write protection, for kernels without the asynchronous one. The first write to a
+ * protected page stops the writer; a thread here reads the fault, marks the page and lifts its protection, which wakes
+ * the writer. A sync takes the marks, protects those pages again, and hands them out. A mark that is set between taking
+ * and protecting stays for the next sync.
  *
- * While this tracker lives, a writer depends on the thread: stop() takes everything off and wakes all writers. If the helper is killed, the
- * daemon must do that (engine_source_unprotect()).
+ * While this tracker lives, a writer depends on the thread: stop() takes everything off and wakes all writers. If the
+ * helper is killed, the daemon must do that (engine_source_unprotect()).
  */
 
 #include "driver/engine/dirty.h"
@@ -46,7 +47,8 @@ static void answer_fault(SyncState *state, uint64_t address) {
                         continue;
                 uint64_t page = (address - block->address) / block->ram->page_bytes;
                 atomic_fetch_or(&state->faulted[i][page / 64], UINT64_C(1) << (page % 64));
-                int r = dirty_protect(dirty->uffd, block->address + page * block->ram->page_bytes, block->ram->page_bytes, false);
+                int r = dirty_protect(dirty->uffd, block->address + page * block->ram->page_bytes,
+                                      block->ram->page_bytes, false);
                 if (r < 0 && r != -ESRCH)
                         atomic_store(&state->error, r);
                 return;
@@ -85,7 +87,8 @@ static void fault_worker(void *userdata) {
 static int protect_set(Dirty *dirty, const DirtyBlock *block, const PageSet *set) {
         for (uint64_t page = page_set_next(set, 0); page < set->n_pages;) {
                 uint64_t stop = page_set_next_gap(set, page);
-                int r = dirty_protect(dirty->uffd, block->address + page * block->ram->page_bytes, (stop - page) * block->ram->page_bytes, true);
+                int r = dirty_protect(dirty->uffd, block->address + page * block->ram->page_bytes,
+                                      (stop - page) * block->ram->page_bytes, true);
                 if (r < 0)
                         return r;
                 page = page_set_next(set, stop);

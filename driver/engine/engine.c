@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Theory of operation: the daemon's end of a job. Starts the helper with one end of a socketpair and speaks to it through driver/base/monitor: a
- * typed function per command, callbacks for its events. The helper is watched by pidfd: its unexpected end is the job's failure.
+ * Theory of operation: the daemon's end of a job. Starts the helper with one end of a socketpair and speaks to it
+ * through driver/base/monitor: a typed function per command, callbacks for its events. The helper is watched by pidfd:
+ * its unexpected end is the job's failure.
  *
- * The object stays alive while a callback runs or a call is outstanding (references), so a callback may drop the last reference.
+ * The object stays alive while a callback runs or a call is outstanding (references), so a callback may drop the last
+ * reference.
  */
 
 #include "driver/engine/engine.h"
@@ -151,15 +153,17 @@ static int on_exit_ready(sd_event_source *source, int fd, uint32_t revents, void
                 return 0; /* it was done */
         g_autoptr(GError) error = NULL;
         if (info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED)
-                error_set(&error, VIR_ERR_OPERATION_FAILED, _("the migration engine of '%s' was killed by signal %d"), engine->name, info.si_status);
+                error_set(&error, VIR_ERR_OPERATION_FAILED, _("the migration engine of '%s' was killed by signal %d"),
+                          engine->name, info.si_status);
         else
-                error_set(&error, VIR_ERR_OPERATION_FAILED, _("the migration engine of '%s' ended with status %d"), engine->name, info.si_status);
+                error_set(&error, VIR_ERR_OPERATION_FAILED, _("the migration engine of '%s' ended with status %d"),
+                          engine->name, info.si_status);
         tell_failure(engine, error, true);
         return 0;
 }
 
-int engine_new(sd_event *event, const char *helper, const char *job_name, int log_fd, const EngineCallbacks *callbacks, void *userdata,
-               Engine **ret_engine, GError **reterr) {
+int engine_new(sd_event *event, const char *helper, const char *job_name, int log_fd, const EngineCallbacks *callbacks,
+               void *userdata, Engine **ret_engine, GError **reterr) {
         int pair[2];
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
                 return error_set_errno(reterr, errno, _("cannot create a socket pair for the migration engine"));
@@ -170,7 +174,8 @@ int engine_new(sd_event *event, const char *helper, const char *job_name, int lo
         engine->name = g_strdup(job_name);
         engine->pidfd = -EBADF;
 
-        g_autofree char *control = g_strdup_printf("--control-fd=%d", CONTROL_FD), *name = g_strdup_printf("--name=%s", job_name);
+        g_autofree char *control = g_strdup_printf("--control-fd=%d", CONTROL_FD),
+                        *name = g_strdup_printf("--name=%s", job_name);
         const char *argv[] = { helper, control, name, NULL };
         SpawnFd fds[] = { { .fd = theirs, .target = CONTROL_FD } };
         SpawnArgs args = {
@@ -200,8 +205,8 @@ int engine_new(sd_event *event, const char *helper, const char *job_name, int lo
 
 /* ---- calls ---- */
 
-static int call(Engine *engine, const char *command, json_object *arguments, const int *fds, size_t n_fds, uint64_t timeout_usec,
-                json_object **ret_result, GError **reterr) {
+static int call(Engine *engine, const char *command, json_object *arguments, const int *fds, size_t n_fds,
+                uint64_t timeout_usec, json_object **ret_result, GError **reterr) {
         g_autoptr(Engine) keep = engine_ref(engine);
         if (n_fds > 0)
                 json_add_uint64(arguments, "fds", n_fds);
@@ -209,10 +214,11 @@ static int call(Engine *engine, const char *command, json_object *arguments, con
 }
 
 /* Adds blocks and token, and the blocks' descriptors to fds. */
-static int add_common(json_object *arguments, const EngineRamBlock *blocks, unsigned n_blocks, const unsigned char *token, unsigned extra_fds, int *fds,
-                      GError **reterr) {
+static int add_common(json_object *arguments, const EngineRamBlock *blocks, unsigned n_blocks,
+                      const unsigned char *token, unsigned extra_fds, int *fds, GError **reterr) {
         if (n_blocks == 0 || n_blocks + extra_fds > COMMAND_FDS_MAX)
-                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("a guest with %u RAM blocks cannot be migrated; at most %u are supported"), n_blocks,
+                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
+                                 _("a guest with %u RAM blocks cannot be migrated; at most %u are supported"), n_blocks,
                                  COMMAND_FDS_MAX - extra_fds);
         json_object *list = json_object_new_array();
         for (unsigned i = 0; i < n_blocks; i++) {
@@ -261,11 +267,13 @@ int engine_dest_loaded(Engine *engine, GError **reterr) {
 }
 
 int engine_dest_running(Engine *engine, uint64_t resume_usec, GError **reterr) {
-        return call(engine, "dest-running", json_add_uint64(json_object_new_object(), "resume-usec", resume_usec), NULL, 0, CALL_USEC, NULL, reterr);
+        return call(engine, "dest-running", json_add_uint64(json_object_new_object(), "resume-usec", resume_usec), NULL,
+                    0, CALL_USEC, NULL, reterr);
 }
 
 int engine_dest_abandon(Engine *engine, const char *reason, GError **reterr) {
-        return call(engine, "dest-abandon", json_add_string(json_object_new_object(), "reason", reason), NULL, 0, CALL_USEC, NULL, reterr);
+        return call(engine, "dest-abandon", json_add_string(json_object_new_object(), "reason", reason), NULL, 0,
+                    CALL_USEC, NULL, reterr);
 }
 
 int engine_dest_refuse(Engine *engine, bool *ret_committed, GError **reterr) {
@@ -309,12 +317,15 @@ int engine_source_start(Engine *engine, const EngineSourceArgs *args, GError **r
 }
 
 int engine_source_set_bandwidth(Engine *engine, uint64_t bytes_per_sec, GError **reterr) {
-        return call(engine, "source-set-bandwidth", json_add_uint64(json_object_new_object(), "bandwidth", bytes_per_sec), NULL, 0, CALL_USEC, NULL, reterr);
+        return call(engine, "source-set-bandwidth",
+                    json_add_uint64(json_object_new_object(), "bandwidth", bytes_per_sec), NULL, 0, CALL_USEC, NULL,
+                    reterr);
 }
 
 int engine_source_stop_and_copy(Engine *engine, int device_state_fd, uint64_t timeout_usec, GError **reterr) {
         g_autoptr(json_object) result = NULL;
-        int r = call(engine, "source-stop-and-copy", json_object_new_object(), &device_state_fd, 1, timeout_usec, &result, reterr);
+        int r = call(engine, "source-stop-and-copy", json_object_new_object(), &device_state_fd, 1, timeout_usec,
+                     &result, reterr);
         if (r >= 0)
                 stats_from_json(result, &engine->stats);
         return r;
@@ -327,8 +338,10 @@ int engine_source_commit(Engine *engine, uint64_t timeout_usec, GError **reterr)
                 return r;
         if (g_strcmp0(json_get_string(result, "outcome"), "acknowledged") == 0)
                 return 0;
-        error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                  _("the link broke while '%s' was handed over: whether the destination has taken it is not known here"), engine->name);
+        error_set(
+                reterr, VIR_ERR_OPERATION_FAILED,
+                _("the link broke while '%s' was handed over: whether the destination has taken it is not known here"),
+                engine->name);
         return -ENOTCONN;
 }
 
@@ -338,7 +351,8 @@ int engine_source_cancel(Engine *engine, GError **reterr) {
 
 int engine_query_pending(Engine *engine, bool exact, EngineStats *ret_stats, GError **reterr) {
         g_autoptr(json_object) result = NULL;
-        int r = call(engine, "query-pending", json_add_bool(json_object_new_object(), "exact", exact), NULL, 0, CALL_USEC, &result, reterr);
+        int r = call(engine, "query-pending", json_add_bool(json_object_new_object(), "exact", exact), NULL, 0,
+                     CALL_USEC, &result, reterr);
         if (r < 0)
                 return r;
         stats_from_json(result, &engine->stats);
@@ -346,7 +360,8 @@ int engine_query_pending(Engine *engine, bool exact, EngineStats *ret_stats, GEr
         return 0;
 }
 
-int engine_source_unprotect(const EngineRamBlock *blocks, unsigned n_blocks, pid_t qemu_pid, int uffd_async, int uffd_sync, GError **reterr) {
+int engine_source_unprotect(const EngineRamBlock *blocks, unsigned n_blocks, pid_t qemu_pid, int uffd_async,
+                            int uffd_sync, GError **reterr) {
         const int uffds[] = { uffd_async, uffd_sync };
         for (unsigned i = 0; i < n_blocks; i++) {
                 uint64_t address = 0;
@@ -357,7 +372,9 @@ int engine_source_unprotect(const EngineRamBlock *blocks, unsigned n_blocks, pid
                         struct uffdio_range range = { address, blocks[i].size_bytes };
                         /* EINVAL: never used, or the range belongs to the other one. */
                         if (uffds[j] >= 0 && ioctl(uffds[j], UFFDIO_UNREGISTER, &range) < 0 && errno != EINVAL)
-                                return error_set_errno(reterr, errno, _("cannot take the write protection off RAM block '%s'"), blocks[i].id);
+                                return error_set_errno(reterr, errno,
+                                                       _("cannot take the write protection off RAM block '%s'"),
+                                                       blocks[i].id);
                         /* Unregistering alone wakes nobody who waits for a write fault. */
                         if (uffds[j] >= 0)
                                 (void) ioctl(uffds[j], UFFDIO_WAKE, &range);

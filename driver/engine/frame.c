@@ -58,7 +58,10 @@ int frame_take_error(Channel *channel, const WireHeader *header, const char *doi
         if (header->type == WIRE_ABORT)
                 error_set(reterr, VIR_ERR_OPERATION_ABORTED, _("the source cancelled the migration: %s"), text);
         else
-                error_set(reterr, header->count > 0 && header->count <= VIR_ERR_MULTIPLE_DOMAINS ? (virErrorNumber) header->count : VIR_ERR_OPERATION_FAILED,
+                error_set(reterr,
+                          header->count > 0 && header->count <= VIR_ERR_MULTIPLE_DOMAINS
+                                  ? (virErrorNumber) header->count
+                                  : VIR_ERR_OPERATION_FAILED,
                           _("'%s' gave up: %s"), channel_peer(channel), text);
         return -EREMOTEIO;
 }

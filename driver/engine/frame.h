@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Small frames over a channel. PAGES and DEVICE are put together where they are made (source_send.c) and taken apart where they are used (dest_recv.c). */
+/* Small frames over a channel. PAGES and DEVICE are put together where they are made (source_send.c) and taken apart
+ * where they are used (dest_recv.c). */
 
 #include <glib.h>
 #include <stdint.h>
@@ -21,7 +22,8 @@ int frame_recv_header(Channel *channel, WireHeader *ret_header);
 /* Receives the payload of an ERROR or ABORT frame, as clean UTF-8. */
 int frame_recv_text(Channel *channel, const WireHeader *header, char **ret_text);
 
-/* Receives one frame that must be of this type and length. An ERROR or ABORT instead becomes *reterr with the peer's code and text. doing: see channel_error(). */
+/* Receives one frame that must be of this type and length. An ERROR or ABORT instead becomes *reterr with the peer's
+ * code and text. doing: see channel_error(). */
 int frame_expect(Channel *channel, WireType type, void *payload, size_t length, const char *doing, GError **reterr);
 /* Turns a received ERROR or ABORT into *reterr. Returns -EREMOTEIO, or the channel's error. */
 int frame_take_error(Channel *channel, const WireHeader *header, const char *doing, GError **reterr);

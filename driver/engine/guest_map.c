@@ -18,7 +18,8 @@ typedef struct MapLine {
         char flags[5];
 } MapLine;
 
-/* The kernel splits and merges entries of one mapping (advice, registrations): they are put together again by address minus offset. */
+/* The kernel splits and merges entries of one mapping (advice, registrations): they are put together again by address
+ * minus offset. */
 static int collect(FILE *maps, const struct stat *st, uint64_t size_bytes, uint64_t *ret_base) {
         char *text = NULL;
         size_t capacity = 0;
@@ -27,10 +28,11 @@ static int collect(FILE *maps, const struct stat *st, uint64_t size_bytes, uint6
 
         while (getline(&text, &capacity, maps) >= 0) {
                 MapLine line = { 0 };
-                if (sscanf(text, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64, &line.start, &line.end, line.flags, &line.offset,
-                           &line.major, &line.minor, &line.inode) != 7)
+                if (sscanf(text, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64, &line.start, &line.end,
+                           line.flags, &line.offset, &line.major, &line.minor, &line.inode) != 7)
                         continue;
-                if (line.inode != st->st_ino || makedev(line.major, line.minor) != st->st_dev || line.flags[3] != 's' || line.flags[1] != 'w')
+                if (line.inode != st->st_ino || makedev(line.major, line.minor) != st->st_dev || line.flags[3] != 's' ||
+                    line.flags[1] != 'w')
                         continue;
                 if (line.offset >= size_bytes)
                         continue;
@@ -59,15 +61,20 @@ int guest_map_find(pid_t pid, int fd, uint64_t size_bytes, const char *name, uin
         g_autofree char *path = g_strdup_printf("/proc/%d/maps", (int) pid);
         FILE *maps = fopen(path, "re");
         if (!maps)
-                return errno == ENOENT ? (error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the QEMU process %d is gone"), (int) pid), -ESRCH)
+                return errno == ENOENT ? (error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the QEMU process %d is gone"),
+                                                    (int) pid),
+                                          -ESRCH)
                                        : error_set_errno(reterr, errno, _("cannot open '%s'"), path);
         int r = collect(maps, &st, size_bytes, ret_address);
         fclose(maps);
         if (r == -ENOTUNIQ)
-                error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                          _("process %d maps the memory of RAM block '%s' more than once: its writes cannot be tracked"), (int) pid, name);
+                error_set(
+                        reterr, VIR_ERR_OPERATION_FAILED,
+                        _("process %d maps the memory of RAM block '%s' more than once: its writes cannot be tracked"),
+                        (int) pid, name);
         else if (r < 0)
-                error_set(reterr, VIR_ERR_OPERATION_FAILED, _("process %d does not map the memory of RAM block '%s' as shared and writable"),
-                          (int) pid, name);
+                error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                          _("process %d does not map the memory of RAM block '%s' as shared and writable"), (int) pid,
+                          name);
         return r;
 }

@@ -10,6 +10,7 @@
 /*
  * Finds the one place where process pid maps bytes [0, size) of the file behind fd, shared and in one piece.
  * @name: the block's, for messages
- * Negative errno: -ESRCH when the process is gone, -ENOENT when it does not map the file, -ENOTUNIQ when it does so several times.
+ * Negative errno: -ESRCH when the process is gone, -ENOENT when it does not map the file, -ENOTUNIQ when it does so
+ * several times.
  */
 int guest_map_find(pid_t pid, int fd, uint64_t size_bytes, const char *name, uint64_t *ret_address, GError **reterr);

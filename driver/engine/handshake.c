@@ -13,8 +13,8 @@
 
 #define PROOF_LABEL "ferry data channel 1"
 
-void handshake_proof(const unsigned char *token, WireRole role, const unsigned char *source_hello, const unsigned char *destination_hello,
-                     unsigned char *ret_proof) {
+void handshake_proof(const unsigned char *token, WireRole role, const unsigned char *source_hello,
+                     const unsigned char *destination_hello, unsigned char *ret_proof) {
         unsigned char text[sizeof(PROOF_LABEL) - 1 + 1 + 2 * WIRE_HELLO_BYTES], *at = text;
         memcpy(at, PROOF_LABEL, sizeof(PROOF_LABEL) - 1);
         at += sizeof(PROOF_LABEL) - 1;
@@ -22,13 +22,14 @@ void handshake_proof(const unsigned char *token, WireRole role, const unsigned c
         memcpy(at, source_hello, WIRE_HELLO_BYTES);
         memcpy(at + WIRE_HELLO_BYTES, destination_hello, WIRE_HELLO_BYTES);
         _Static_assert(WIRE_PROOF_BYTES == 32, "SHA-256");
-        /* Fails only for an algorithm that the library does not have: then the proof stays zero, which no peer accepts. */
+        /* Fails only for an algorithm that the library does not have: then the proof stays zero, which no peer
+         * accepts. */
         memset(ret_proof, 0, WIRE_PROOF_BYTES);
         (void) gnutls_hmac_fast(GNUTLS_MAC_SHA256, token, ENGINE_TOKEN_BYTES, text, sizeof(text), ret_proof);
 }
 
-static int proof_check(const unsigned char *token, WireRole role, const unsigned char *source_hello, const unsigned char *destination_hello,
-                       const unsigned char *proof) {
+static int proof_check(const unsigned char *token, WireRole role, const unsigned char *source_hello,
+                       const unsigned char *destination_hello, const unsigned char *proof) {
         static const unsigned char none[WIRE_PROOF_BYTES];
         unsigned char expected[WIRE_PROOF_BYTES];
         handshake_proof(token, role, source_hello, destination_hello, expected);
@@ -38,7 +39,10 @@ static int proof_check(const unsigned char *token, WireRole role, const unsigned
 }
 
 static int make_hello(WireRole role, unsigned index, unsigned char *ret_bytes) {
-        WireHello hello = { .version = WIRE_VERSION, .compat_version = WIRE_COMPAT_VERSION, .role = (uint16_t) role, .channel = (uint16_t) index };
+        WireHello hello = { .version = WIRE_VERSION,
+                            .compat_version = WIRE_COMPAT_VERSION,
+                            .role = (uint16_t) role,
+                            .channel = (uint16_t) index };
         if (gnutls_rnd(GNUTLS_RND_NONCE, hello.nonce, sizeof(hello.nonce)) < 0)
                 return -EIO;
         wire_hello_encode(&hello, ret_bytes);
@@ -46,13 +50,17 @@ static int make_hello(WireRole role, unsigned index, unsigned char *ret_bytes) {
 }
 
 /* Receives the peer's hello. */
-static int take_hello(Channel *channel, WireRole role, WireHello *ret_hello, unsigned char *ret_bytes, GError **reterr) {
+static int take_hello(Channel *channel, WireRole role, WireHello *ret_hello, unsigned char *ret_bytes,
+                      GError **reterr) {
         int r = channel_recv_bytes(channel, ret_bytes, WIRE_HELLO_BYTES);
         if (r >= 0)
                 r = wire_hello_decode(ret_bytes, ret_hello);
         if (r == -EPROTONOSUPPORT) {
-                error_set(reterr, VIR_ERR_OPERATION_UNSUPPORTED, _("'%s' speaks version %u of the memory protocol, this host version %u, and neither knows the other"),
-                          channel_peer(channel), ret_hello->version, WIRE_VERSION);
+                error_set(
+                        reterr, VIR_ERR_OPERATION_UNSUPPORTED,
+                        _("'%s' speaks version %u of the memory protocol, this host version %u, and neither knows the "
+                          "other"),
+                        channel_peer(channel), ret_hello->version, WIRE_VERSION);
                 return r;
         }
         if (r >= 0 && ret_hello->role != role)
@@ -91,8 +99,11 @@ int handshake_source(Channel *channel, const unsigned char *token, unsigned inde
         if (r < 0)
                 return r;
         if (proof_check(token, WIRE_ROLE_DESTINATION, mine, theirs, proof) < 0) {
-                error_set(reterr, VIR_ERR_AUTH_FAILED, _("'%s' does not know the token of this migration: it is not the destination that was prepared"),
-                          channel_peer(channel));
+                error_set(
+                        reterr, VIR_ERR_AUTH_FAILED,
+                        _("'%s' does not know the token of this migration: it is not the destination that was "
+                          "prepared"),
+                        channel_peer(channel));
                 return -EACCES;
         }
         return 0;
@@ -117,8 +128,10 @@ int handshake_destination(Channel *channel, const unsigned char *token, unsigned
         if (r < 0)
                 return r;
         if (proof_check(token, WIRE_ROLE_SOURCE, theirs, mine, proof) < 0) {
-                (void) frame_send_text(channel, WIRE_ERROR, VIR_ERR_AUTH_FAILED, _("the token of this migration is wrong"));
-                error_set(reterr, VIR_ERR_AUTH_FAILED, _("'%s' does not know the token of this migration"), channel_peer(channel));
+                (void) frame_send_text(channel, WIRE_ERROR, VIR_ERR_AUTH_FAILED,
+                                       _("the token of this migration is wrong"));
+                error_set(reterr, VIR_ERR_AUTH_FAILED, _("'%s' does not know the token of this migration"),
+                          channel_peer(channel));
                 return -EACCES;
         }
         handshake_proof(token, WIRE_ROLE_DESTINATION, theirs, mine, proof);

@@ -59,6 +59,7 @@ void rate_round(Rate *rate, uint64_t usec) {
         if (rate->round_bytes > RATE_BUFFERS_BYTES || rate->buffered_usec + usec >= RATE_WINDOW_USEC)
                 add(rate, rate->buffered_bytes, rate->buffered_usec + usec);
         else if (rate->bytes_per_sec == 0 && rate->buffered_usec + usec > 0)
-                rate->bytes_per_sec = (uint64_t) ((double) rate->buffered_bytes * USEC_PER_SEC / (double) (rate->buffered_usec + usec));
+                rate->bytes_per_sec = (uint64_t) ((double) rate->buffered_bytes * USEC_PER_SEC /
+                                                  (double) (rate->buffered_usec + usec));
         rate->round_bytes = rate->buffered_bytes = rate->buffered_usec = 0;
 }

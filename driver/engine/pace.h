@@ -29,8 +29,9 @@ typedef struct Rate {
         uint64_t buffered_bytes, buffered_usec; /* the part of them that may only have filled socket buffers */
 } Rate;
 
-/* Accounts for bytes whose sending took usec. The first megabytes of a round may only fill buffers, so their time says nothing: they are set aside. */
+/* Accounts for bytes whose sending took usec. The first megabytes of a round may only fill buffers, so their time says
+ * nothing: they are set aside. */
 void rate_sent(Rate *rate, uint64_t bytes, uint64_t usec);
-/* All of the round has arrived; waiting for that took usec. What was set aside counts now, unless the round was too short to say anything and a better
- * estimate exists. */
+/* All of the round has arrived; waiting for that took usec. What was set aside counts now, unless the round was too
+ * short to say anything and a better estimate exists. */
 void rate_round(Rate *rate, uint64_t usec);

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * A set of page numbers of one RAM block: a bitmap, with its size kept. A page is the block's own (4 KiB, or a huge page).
- * Not locked: each set belongs to one thread.
+ * A set of page numbers of one RAM block: a bitmap, with its size kept. A page is the block's own (4 KiB, or a huge
+ * page). Not locked: each set belongs to one thread.
  */
 
 #include <glib.h>
@@ -21,7 +21,9 @@ int page_set_init(PageSet *set, uint64_t n_pages);
 /* Also of a zeroed set. */
 void page_set_deinit(PageSet *set);
 
-static inline bool page_set_has(const PageSet *set, uint64_t page) { return (set->words[page / 64] >> (page % 64)) & 1; }
+static inline bool page_set_has(const PageSet *set, uint64_t page) {
+        return (set->words[page / 64] >> (page % 64)) & 1;
+}
 /* Adds or removes [first, first + count). */
 void page_set_add(PageSet *set, uint64_t first, uint64_t count);
 void page_set_remove(PageSet *set, uint64_t first, uint64_t count);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Theory of operation. A fresh RAM file reads as zero, so a zero page that was never received needs nothing at all; touching it would
- * allocate memory, which is how a sparse guest grows to its full size on the way. A page that holds data must lose it: punching a hole in the
- * file is the only call that does so for shared memory and gives the memory back. madvise(MADV_DONTNEED) only drops this process's page-table
- * entries: the next read finds the old content in the page cache (tests/kernel/test-holes.c). Where memory must stay allocated (prealloc,
- * locked) or a run covers a part of a huge page, zeros are written.
+ * Theory of operation. A fresh RAM file reads as zero, so a zero page that was never received needs nothing at all;
+ * touching it would allocate memory, which is how a sparse guest grows to its full size on the way. A page that holds
+ * data must lose it: punching a hole in the file is the only call that does so for shared memory and gives the memory
+ * back. madvise(MADV_DONTNEED) only drops this process's page-table entries: the next read finds the old content in the
+ * page cache (tests/kernel/test-holes.c). Where memory must stay allocated (prealloc, locked) or a run covers a part of
+ * a huge page, zeros are written.
  */
 
 #include "driver/engine/page_state.h"
@@ -66,7 +67,8 @@ ZeroAction page_state_zero_action(PageState state, EngineRamPolicy policy, bool 
 
 static int write_zeros(const RamBlock *block, uint64_t offset, uint64_t length) {
         /* A full memory file must be an error here and not a SIGBUS in memset(). */
-        uint64_t start = units_align_down(offset, block->page_bytes), end = units_align_up(offset + length, block->page_bytes);
+        uint64_t start = units_align_down(offset, block->page_bytes),
+                 end = units_align_up(offset + length, block->page_bytes);
         if (madvise(block->map + start, end - start, MADV_POPULATE_WRITE) < 0 && errno != EINVAL)
                 return -errno;
         memset(block->map + offset, 0, length);
@@ -80,7 +82,8 @@ static int apply(const RamBlock *block, ZeroAction action, uint64_t offset, uint
                 return 0;
         case ZERO_PUNCH:
                 do
-                        r = fallocate(block->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t) offset, (off_t) length);
+                        r = fallocate(block->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t) offset,
+                                      (off_t) length);
                 while (r < 0 && errno == EINTR);
                 if (r >= 0) {
                         counts->punched_bytes += length;
@@ -98,7 +101,8 @@ static int apply(const RamBlock *block, ZeroAction action, uint64_t offset, uint
         return -EINVAL;
 }
 
-int page_states_zero(PageStates *states, const RamBlock *block, uint64_t offset_bytes, uint64_t length_bytes, ZeroCounts *counts) {
+int page_states_zero(PageStates *states, const RamBlock *block, uint64_t offset_bytes, uint64_t length_bytes,
+                     ZeroCounts *counts) {
         uint64_t end = offset_bytes + length_bytes, page_bytes = block->page_bytes;
         uint64_t batch_start = offset_bytes;
         ZeroAction batch = ZERO_NOTHING;

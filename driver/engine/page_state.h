@@ -4,8 +4,8 @@
 /*
  * Destination: what is known of each page of a RAM block, and what a zero page means for it.
  *
- * The table is a byte per page in a memfd of its own, so that it outlives this process when somebody else holds the descriptor, and so that the
- * parts that nobody touches take no memory. One thread (the receiver) writes it.
+ * The table is a byte per page in a memfd of its own, so that it outlives this process when somebody else holds the
+ * descriptor, and so that the parts that nobody touches take no memory. One thread (the receiver) writes it.
  */
 
 #include <glib.h>
@@ -45,16 +45,18 @@ typedef enum ZeroAction {
         ZERO_WRITE,   /* write zeros: memory that must stay allocated, or a part of a huge page */
 } ZeroAction;
 
-/* The one place that decides it (design: the table of the destination). partial: the zero run covers only a part of this (huge) page. */
+/* The one place that decides it (design: the table of the destination). partial: the zero run covers only a part of
+ * this (huge) page. */
 ZeroAction page_state_zero_action(PageState state, EngineRamPolicy policy, bool partial);
 
 typedef struct ZeroCounts {
         uint64_t punched_bytes, written_bytes;
 } ZeroCounts;
 
-/* Makes [offset, offset + length) of the block zero, whatever was there, and marks its pages VALID. counts is added to. 0 or negative errno (-ENOSPC,
- * -EFAULT: the memory file is full). */
-int page_states_zero(PageStates *states, const RamBlock *block, uint64_t offset_bytes, uint64_t length_bytes, ZeroCounts *counts);
+/* Makes [offset, offset + length) of the block zero, whatever was there, and marks its pages VALID. counts is added to.
+ * 0 or negative errno (-ENOSPC, -EFAULT: the memory file is full). */
+int page_states_zero(PageStates *states, const RamBlock *block, uint64_t offset_bytes, uint64_t length_bytes,
+                     ZeroCounts *counts);
 
 /* Claims the pages of a data run before its content is received, and afterwards marks them VALID. */
 void page_states_claim(PageStates *states, const RamBlock *block, uint64_t offset_bytes, uint64_t length_bytes);

@@ -14,7 +14,8 @@
 /* Maps the whole file at an address that is congruent with large folios. NULL with errno set. */
 static unsigned char *map_file(const RamBlock *block, int protection) {
         uint64_t align = MAX(RAM_BLOCK_LARGE_BYTES, block->page_bytes);
-        unsigned char *area = mmap(NULL, block->size_bytes + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        unsigned char *area =
+                mmap(NULL, block->size_bytes + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (area == MAP_FAILED)
                 return NULL;
         unsigned char *start = (unsigned char *) units_align_up((uintptr_t) area, align);
@@ -40,16 +41,18 @@ int ram_block_init(RamBlock *block, const EngineRamBlock *config, int fd, RamBlo
                 .page_bytes = config->page_bytes,
                 .policy = config->policy,
         };
-        if (config->page_bytes < 4096 || (config->page_bytes & (config->page_bytes - 1)) != 0 || config->size_bytes == 0 ||
-            config->size_bytes % config->page_bytes != 0)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("RAM block '%s': its size is not a multiple of its page size"), config->id);
+        if (config->page_bytes < 4096 || (config->page_bytes & (config->page_bytes - 1)) != 0 ||
+            config->size_bytes == 0 || config->size_bytes % config->page_bytes != 0)
+                return error_set(reterr, VIR_ERR_INVALID_ARG,
+                                 _("RAM block '%s': its size is not a multiple of its page size"), config->id);
         block->n_pages = config->size_bytes / config->page_bytes;
 
         struct stat st;
         if (fstat(fd, &st) < 0)
                 return error_set_errno(reterr, errno, _("cannot look at the memory file of RAM block '%s'"), block->id);
         if ((uint64_t) st.st_size < block->size_bytes)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("the memory file of RAM block '%s' is too short"), block->id);
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("the memory file of RAM block '%s' is too short"),
+                                 block->id);
 
         block->map = map_file(block, use == RAM_BLOCK_WRITE ? PROT_READ | PROT_WRITE : PROT_READ);
         if (!block->map)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* One RAM block inside the helper: the RAM file, mapped shared. Fixed after ram_block_init(); any thread may read it. */
+/* One RAM block inside the helper: the RAM file, mapped shared. Fixed after ram_block_init(); any thread may read
+ * it. */
 
 #include <glib.h>
 #include <stdbool.h>
@@ -19,7 +20,8 @@ typedef struct RamBlock {
         uint64_t n_pages;
         EngineRamPolicy policy;
         unsigned char *map;       /* faults take small pages; aligned to 2 MiB */
-        unsigned char *map_large; /* destination: faults take large folios where the file allows them; NULL if there is none */
+        /* destination: faults take large folios where the file allows them; NULL if there is none */
+        unsigned char *map_large;
 } RamBlock;
 
 typedef enum RamBlockUse {

@@ -34,7 +34,8 @@ static const struct {
         FIELD(punched_bytes),
         FIELD(written_zero_bytes),
 };
-_Static_assert(sizeof(EngineStats) == G_N_ELEMENTS(fields) * sizeof(uint64_t), "each number of EngineStats is on the control socket");
+_Static_assert(sizeof(EngineStats) == G_N_ELEMENTS(fields) * sizeof(uint64_t),
+               "each number of EngineStats is on the control socket");
 
 json_object *stats_to_json(const EngineStats *stats) {
         json_object *object = json_object_new_object();

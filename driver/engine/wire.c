@@ -59,10 +59,12 @@ static const struct {
         uint32_t entry_bytes; /* length holds at least count of these */
 } frame_types[] = {
         [WIRE_PROOF] = { "PROOF", 0, 0, WIRE_PROOF_BYTES, WIRE_PROOF_BYTES, 0 },
-        [WIRE_RAM_TABLE] = { "RAM-TABLE", 1, WIRE_BLOCKS_MAX, WIRE_BLOCK_BYTES, WIRE_BLOCKS_MAX * WIRE_BLOCK_BYTES, WIRE_BLOCK_BYTES },
+        [WIRE_RAM_TABLE] = { "RAM-TABLE", 1, WIRE_BLOCKS_MAX, WIRE_BLOCK_BYTES, WIRE_BLOCKS_MAX *WIRE_BLOCK_BYTES,
+                             WIRE_BLOCK_BYTES },
         [WIRE_ACCEPT] = { "ACCEPT", 0, 0, 0, 0, 0 },
         [WIRE_ERROR] = { "ERROR", 0, UINT32_MAX, 0, WIRE_TEXT_MAX, 0 },
-        [WIRE_PAGES] = { "PAGES", 1, WIRE_RUNS_MAX, WIRE_RUN_BYTES, WIRE_RUNS_MAX * WIRE_RUN_BYTES + WIRE_PAYLOAD_MAX, WIRE_RUN_BYTES },
+        [WIRE_PAGES] = { "PAGES", 1, WIRE_RUNS_MAX, WIRE_RUN_BYTES, WIRE_RUNS_MAX *WIRE_RUN_BYTES + WIRE_PAYLOAD_MAX,
+                         WIRE_RUN_BYTES },
         [WIRE_DEVICE] = { "DEVICE", 0, 0, 1, WIRE_DEVICE_MAX, 0 },
         [WIRE_END] = { "END", 0, 0, WIRE_END_BYTES, WIRE_END_BYTES, 0 },
         [WIRE_READY] = { "READY", 0, 0, 0, 0, 0 },
@@ -139,13 +141,15 @@ int wire_header_decode(const unsigned char *bytes, WireHeader *ret_header) {
                 return -EPROTO;
         if (header.count < frame_types[header.type].count_min || header.count > frame_types[header.type].count_max)
                 return -EPROTO;
-        if (header.length_bytes < frame_types[header.type].length_min || header.length_bytes > frame_types[header.type].length_max)
+        if (header.length_bytes < frame_types[header.type].length_min ||
+            header.length_bytes > frame_types[header.type].length_max)
                 return -EPROTO;
         if (header.length_bytes < (uint64_t) header.count * frame_types[header.type].entry_bytes)
                 return -EPROTO;
         if (header.type == WIRE_RAM_TABLE && header.length_bytes != (uint64_t) header.count * WIRE_BLOCK_BYTES)
                 return -EPROTO;
-        if (header.type == WIRE_PAGES && (header.length_bytes - (uint64_t) header.count * WIRE_RUN_BYTES) > WIRE_PAYLOAD_MAX)
+        if (header.type == WIRE_PAGES &&
+            (header.length_bytes - (uint64_t) header.count * WIRE_RUN_BYTES) > WIRE_PAYLOAD_MAX)
                 return -EPROTO;
         *ret_header = header;
         return 0;
@@ -169,7 +173,8 @@ int wire_block_decode(const unsigned char *bytes, WireBlock *ret_block) {
         };
         if (raw.id[0] == '\0' || !memchr(raw.id, '\0', sizeof(raw.id)))
                 return -EPROTO;
-        if (block.page_bytes < WIRE_PAGE_BYTES || block.page_bytes > UINT64_C(1) << 30 || (block.page_bytes & (block.page_bytes - 1)) != 0)
+        if (block.page_bytes < WIRE_PAGE_BYTES || block.page_bytes > UINT64_C(1) << 30 ||
+            (block.page_bytes & (block.page_bytes - 1)) != 0)
                 return -EPROTO;
         if (block.size_bytes == 0 || block.size_bytes > INT64_MAX || block.size_bytes % block.page_bytes != 0)
                 return -EPROTO;
@@ -206,7 +211,8 @@ int wire_run_decode(const unsigned char *bytes, const WireBlock *blocks, unsigne
                 return -EPROTO;
         if (run.kind == WIRE_KIND_DATA && wire_run_bytes(&run) > WIRE_PAYLOAD_MAX)
                 return -EPROTO;
-        if (run.kind == WIRE_KIND_LARGE && (run.offset_bytes % WIRE_LARGE_BYTES != 0 || wire_run_bytes(&run) != WIRE_LARGE_BYTES))
+        if (run.kind == WIRE_KIND_LARGE &&
+            (run.offset_bytes % WIRE_LARGE_BYTES != 0 || wire_run_bytes(&run) != WIRE_LARGE_BYTES))
                 return -EPROTO;
         *ret_run = run;
         return 0;

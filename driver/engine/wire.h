@@ -4,8 +4,8 @@
 /*
  * The wire format between two engines (docs/wire.md). Pure: bytes in, values out; no I/O, no allocation.
  *
- * All numbers are little-endian and of fixed width; reserved fields are sent as zero and ignored. The numbers below are the protocol: never
- * renumber one, never put an internal enum on the wire.
+ * All numbers are little-endian and of fixed width; reserved fields are sent as zero and ignored. The numbers below are
+ * the protocol: never renumber one, never put an internal enum on the wire.
  */
 
 #include <stdbool.h>
@@ -54,7 +54,8 @@ typedef enum WireType {
         WIRE_KEEPALIVE = 12, /* both */
         WIRE_ABORT = 13,     /* source: the job was cancelled; payload a sentence */
         WIRE_BYE = 14,       /* source, after RUNNING: nothing more will come */
-        WIRE_ABANDON = 15,   /* destination, after COMMIT: its guest is gone and will never run there; payload a sentence */
+        /* destination, after COMMIT: its guest is gone and will never run there; payload a sentence */
+        WIRE_ABANDON = 15,
         WIRE_MARK = 16,      /* source: all of a round has been sent; count is the round's number */
         WIRE_MARK_ACK = 17,  /* destination: all that came before the mark is in memory; count as in the mark */
         WIRE_RAM_FINAL = 18, /* source: no page follows any more; QEMU may have the device state as it comes */
@@ -104,7 +105,8 @@ typedef struct WireEnd {
 const char *wire_type_name(unsigned type);
 
 void wire_hello_encode(const WireHello *hello, unsigned char *ret_bytes);
-/* 0; -EPROTO: not our protocol; -EPROTONOSUPPORT: no common version (ret_hello is set, so that the caller can name theirs). */
+/* 0; -EPROTO: not our protocol; -EPROTONOSUPPORT: no common version (ret_hello is set, so that the caller can name
+ * theirs). */
 int wire_hello_decode(const unsigned char *bytes, WireHello *ret_hello);
 
 void wire_header_encode(const WireHeader *header, unsigned char *ret_bytes);
@@ -112,7 +114,8 @@ void wire_header_encode(const WireHeader *header, unsigned char *ret_bytes);
 int wire_header_decode(const unsigned char *bytes, WireHeader *ret_header);
 
 void wire_block_encode(const WireBlock *block, unsigned char *ret_bytes);
-/* 0 or -EPROTO: no terminated id, size not a multiple of the page size, page size not a power of two from 4 KiB to 1 GiB. */
+/* 0 or -EPROTO: no terminated id, size not a multiple of the page size, page size not a power of two from 4 KiB to 1
+ * GiB. */
 int wire_block_decode(const unsigned char *bytes, WireBlock *ret_block);
 
 void wire_run_encode(const WireRun *run, unsigned char *ret_bytes);

@@ -12,7 +12,8 @@ typedef enum ZeroMethod {
         ZERO_METHOD_MAX_,
 } ZeroMethod;
 
-/* Whether length bytes (a multiple of 512, 64-byte aligned) are all zero. Stops at the first one that is not. Any thread. */
+/* Whether length bytes (a multiple of 512, 64-byte aligned) are all zero. Stops at the first one that is not. Any
+ * thread. */
 bool zero_is(const void *data, size_t length);
 
 /* The same with a given method, for tests; false in *ret_supported if this processor lacks it. */

@@ -3,10 +3,10 @@
 /*
  * Theory of operation
  *
- * domain->qemu is set exactly while QEMU runs, and domain->live and domain->id with it. A domain leaves that state in one place
- * only: on_exited(), which runs when the process is gone, whoever ended it. guest_end() notes why it wants the end
- * (domain->stop_detail, stop_reason), kills, and waits for on_exited(); a guest that powers itself off takes the same way
- * without the note.
+ * domain->qemu is set exactly while QEMU runs, and domain->live and domain->id with it. A domain leaves that state in
+ * one place only: on_exited(), which runs when the process is gone, whoever ended it. guest_end() notes why it wants
+ * the end (domain->stop_detail, stop_reason), kills, and waits for on_exited(); a guest that powers itself off takes
+ * the same way without the note.
  *
  *   inactive ──guest_start──► paused ──guest_run──► running ──guest_pause──► paused
  *       ▲                        │                     │                        │
@@ -48,8 +48,10 @@ int guest_caps(GuestManager *manager, const char *emulator, QemuCaps **ret_caps,
                 emulator = found;
         }
         if (!emulator)
-                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                 _("no emulator 'qemu-system-x86_64' was found: install QEMU, or name it in <emulator> or in the daemon's configuration"));
+                return error_set(
+                        reterr, VIR_ERR_CONFIG_UNSUPPORTED,
+                        _("no emulator 'qemu-system-x86_64' was found: install QEMU, or name it in <emulator> or in "
+                          "the daemon's configuration"));
         return qemu_caps_cache_get(manager->caps, emulator, ret_caps, reterr);
 }
 
@@ -59,8 +61,8 @@ static const char *resolve_machine(const char *name, void *userdata) {
         return machine ? machine->name : NULL;
 }
 
-int guest_parse(GuestManager *manager, const char *xml, unsigned parse_flags, const char *schema_dir, DomainDef **ret_def,
-                GError **reterr) {
+int guest_parse(GuestManager *manager, const char *xml, unsigned parse_flags, const char *schema_dir,
+                DomainDef **ret_def, GError **reterr) {
         g_autoptr(DomainDef) def = NULL;
         g_autoptr(QemuCaps) caps = NULL;
         DomainDefaults defaults = { .machine_resolve = resolve_machine, .arch = OS_ARCH_X86_64 };
@@ -151,7 +153,8 @@ int guest_start(GuestManager *manager, Domain *domain, DomainDef *def, bool inco
         domain->live = def;
         domain->id = domain_list_next_id(manager->list);
         def->id = domain->id;
-        domain_set_state(domain, VIR_DOMAIN_PAUSED, incoming ? VIR_DOMAIN_PAUSED_MIGRATION : VIR_DOMAIN_PAUSED_STARTING_UP);
+        domain_set_state(domain, VIR_DOMAIN_PAUSED,
+                         incoming ? VIR_DOMAIN_PAUSED_MIGRATION : VIR_DOMAIN_PAUSED_STARTING_UP);
         r = guest_caps(manager, def->emulator, &caps, reterr);
         if (r >= 0)
                 r = domain_def_assign_aliases(def);
@@ -190,7 +193,8 @@ int guest_run(GuestManager *manager, Domain *domain, int reason, int event_detai
         if (!monitor)
                 return guest_gone(domain, reterr);
         if (domain->handing_over)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is being handed over to another host"), domain->name);
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                 _("domain '%s' is being handed over to another host"), domain->name);
         domain->changing_run_state = true;
         r = qmp_cont(monitor, reterr);
         domain->changing_run_state = false;
@@ -228,7 +232,8 @@ int guest_pause(GuestManager *manager, Domain *domain, int reason, int event_det
         return 0;
 }
 
-int guest_end(GuestManager *manager, Domain *domain, uint64_t grace_usec, int shutoff_reason, int stop_detail, GError **reterr) {
+int guest_end(GuestManager *manager, Domain *domain, uint64_t grace_usec, int shutoff_reason, int stop_detail,
+              GError **reterr) {
         g_autoptr(Qemu) qemu = NULL;
 
         if (!domain->qemu)

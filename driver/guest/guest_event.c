@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What QEMU's events mean for a domain. Event names and members: QEMU's qapi/run-state.json, block-core.json, char.json. */
+/* What QEMU's events mean for a domain. Event names and members: QEMU's qapi/run-state.json, block-core.json,
+ * char.json. */
 
 #include <string.h>
 
@@ -156,7 +157,8 @@ static void on_balloon(GuestManager *manager, Domain *domain, json_object *data)
 
 static void on_rtc(GuestManager *manager, Domain *domain, json_object *data) {
         domain_emit(domain, manager->bus,
-                    &(DriverEvent){ .id = VIR_DOMAIN_EVENT_ID_RTC_CHANGE, .rtc_offset = json_get_int64(data, "offset", 0) });
+                    &(DriverEvent){ .id = VIR_DOMAIN_EVENT_ID_RTC_CHANGE,
+                                    .rtc_offset = json_get_int64(data, "offset", 0) });
 }
 
 static void on_serial_port(GuestManager *manager, Domain *domain, json_object *data) {
@@ -185,7 +187,8 @@ static void end_crashed_fiber(void *userdata) {
         GuestLink *link = userdata;
         g_autoptr(GError) error = NULL;
 
-        if (guest_end(link->manager, link->domain, 0, VIR_DOMAIN_SHUTOFF_CRASHED, VIR_DOMAIN_EVENT_STOPPED_CRASHED, &error) < 0)
+        if (guest_end(link->manager, link->domain, 0, VIR_DOMAIN_SHUTOFF_CRASHED, VIR_DOMAIN_EVENT_STOPPED_CRASHED,
+                      &error) < 0)
                 log_debug("domain '%s' has crashed and cannot be ended: %s", link->domain->name, error->message);
         guest_link_free(link);
 }
@@ -209,7 +212,8 @@ static void on_device_deleted(GuestManager *manager, Domain *domain, json_object
                             &(DriverEvent){ .id = VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, .device_alias = alias });
 }
 
-void guest_on_event(GuestManager *manager, Domain *domain, const char *name, json_object *data, uint64_t timestamp_usec) {
+void guest_on_event(GuestManager *manager, Domain *domain, const char *name, json_object *data,
+                    uint64_t timestamp_usec) {
         static const struct {
                 const char *name;
                 void (*handle)(GuestManager *manager, Domain *domain, json_object *data);

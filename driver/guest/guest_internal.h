@@ -18,4 +18,5 @@ void guest_link_free(GuestLink *link);
 extern const QemuCallbacks guest_qemu_callbacks;
 
 /* guest_event.c: one QMP event. */
-void guest_on_event(GuestManager *manager, Domain *domain, const char *name, json_object *data, uint64_t timestamp_usec);
+void guest_on_event(GuestManager *manager, Domain *domain, const char *name, json_object *data,
+                    uint64_t timestamp_usec);

@@ -56,7 +56,8 @@ static int guest_refresh_state(Domain *domain, int state, int reason, GError **r
         if (status.running && state != VIR_DOMAIN_RUNNING)
                 domain_set_state(domain, VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_UNKNOWN);
         else if (!status.running && state == VIR_DOMAIN_RUNNING)
-                domain_set_state(domain, status.state == QMP_RUN_STATE_SHUTDOWN ? VIR_DOMAIN_SHUTDOWN : VIR_DOMAIN_PAUSED,
+                domain_set_state(domain,
+                                 status.state == QMP_RUN_STATE_SHUTDOWN ? VIR_DOMAIN_SHUTDOWN : VIR_DOMAIN_PAUSED,
                                  VIR_DOMAIN_PAUSED_UNKNOWN);
         else
                 domain_set_state(domain, state, reason);
@@ -88,7 +89,8 @@ static int guest_reattach(GuestManager *manager, const char *name, GError **rete
                 return r;
         xml = json_get_string(status, "live");
         if (!xml || json_get_int64(status, "version", 0) != STATUS_VERSION)
-                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("the saved state of domain '%s' cannot be read"), name);
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("the saved state of domain '%s' cannot be read"),
+                                 name);
         r = domain_def_parse(xml, strlen(xml), DOMAIN_PARSE_STATUS, NULL, &live, reterr);
         if (r >= 0)
                 r = domain_list_add(manager->list, live, &domain, reterr);
@@ -110,7 +112,8 @@ static int guest_reattach(GuestManager *manager, const char *name, GError **rete
                 if (r == -ESRCH)
                         guest_lost(manager, domain, status);
                 else
-                        /* It runs, out of our reach. The domain stays active, so that nobody starts it twice; a later daemon tries again. */
+                        /* It runs, out of our reach. The domain stays active, so that nobody starts it twice; a later
+                         * daemon tries again. */
                         domain_set_state(domain, VIR_DOMAIN_NOSTATE, 0);
                 return r;
         }

@@ -28,7 +28,8 @@ void converge_add(ConvergeHistory *history, const ConvergeRound *round) {
                 return;
         }
         if (history->n == CONVERGE_HISTORY_MAX) {
-                memmove(&history->rounds[0], &history->rounds[1], sizeof(history->rounds[0]) * (CONVERGE_HISTORY_MAX - 1));
+                memmove(&history->rounds[0], &history->rounds[1],
+                        sizeof(history->rounds[0]) * (CONVERGE_HISTORY_MAX - 1));
                 history->n--;
         }
         history->rounds[history->n++] = *round;

@@ -4,8 +4,9 @@
 /*
  * When to stop the guest: a pure decision over the history of rounds. No clock, no I/O, no allocation.
  *
- * The expected downtime is what is pending over the bandwidth, plus the fixed cost of stopping, moving the device state and resuming. Below the
- * limit the guest may stop; it is stopped when another round would not make the blackout much shorter.
+ * The expected downtime is what is pending over the bandwidth, plus the fixed cost of stopping, moving the device state
+ * and resuming. Below the limit the guest may stop; it is stopped when another round would not make the blackout much
+ * shorter.
  */
 
 #include <stdbool.h>

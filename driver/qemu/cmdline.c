@@ -325,8 +325,9 @@ static void add_power(Cmdline *cmdline) {
         cmdline_add_printf(cmdline, "-action", "reboot=%s,shutdown=%s,panic=pause%s%s",
                            def->on_reboot == LIFECYCLE_ACTION_DESTROY ? "shutdown" : "reset",
                            /* QEMU ends by itself where it can: that needs no daemon. */
-                           def->on_poweroff == LIFECYCLE_ACTION_RESTART || def->on_poweroff == LIFECYCLE_ACTION_PRESERVE ? "pause"
-                                                                                                                       : "poweroff",
+                           def->on_poweroff == LIFECYCLE_ACTION_RESTART || def->on_poweroff == LIFECYCLE_ACTION_PRESERVE
+                                   ? "pause"
+                                   : "poweroff",
                            watchdog ? ",watchdog=" : "", watchdog ?: "");
         if (def->pm_suspend_to_mem != TRI_UNSET)
                 cmdline_add_printf(cmdline, "-global", "%s.disable_s3=%d", bridge, def->pm_suspend_to_mem == TRI_NO);

@@ -242,8 +242,8 @@ static int add_controller(Cmdline *cmdline, const ControllerDef *controller, GEr
                 /* q35 has the first one built in. */
                 if (controller->index == 0 && domain_def_is_q35(cmdline->def))
                         return 0;
-                return cmdline_add_pci_device(cmdline, cmdline_device("ich9-ahci", &controller->info), &controller->info,
-                                              reterr);
+                return cmdline_add_pci_device(cmdline, cmdline_device("ich9-ahci", &controller->info),
+                                              &controller->info, reterr);
         case CONTROLLER_TYPE_IDE:
                 if (controller->index == 0 && domain_def_is_i440fx(cmdline->def))
                         return 0;

@@ -199,7 +199,9 @@ int qemu_net_open(const NetDef *def, bool kvm, QemuNet *ret_net, GError **reterr
 
         net.tap_fds = g_new(int, queues);
         for (; net.n_queues < queues; net.n_queues++) {
-                int fd = tap_open(net.n_queues > 0 ? name : def->target ?: "vnet%d", def->model == NET_MODEL_VIRTIO, queues > 1, name, reterr);
+                const char *wanted = net.n_queues > 0 ? name : def->target ?: "vnet%d";
+                int fd = tap_open(wanted, def->model == NET_MODEL_VIRTIO, queues > 1, name, reterr);
+
                 if (fd < 0)
                         return fd;
                 net.tap_fds[net.n_queues] = fd;

@@ -476,14 +476,17 @@ static int ram_bind(const QemuRamBlock *block, GError **reterr) {
         return error_set_errno(reterr, saved, _("Cannot bind '%s' to the host's NUMA nodes %s"), block->id, nodes);
 }
 
-/* Populating takes what there is until the host has nothing left for anybody; hugetlbfs has its own pool and says so at once. */
+/* Populating takes what there is until the host has nothing left for anybody; hugetlbfs has its own pool and says so at
+ * once. */
 static int ram_check_room(const QemuRamBlock *block, GError **reterr) {
         uint64_t available = 0;
 
-        if (block->page_bytes != RAM_PAGE_BYTES || qemu_host_available_memory(&available, NULL) < 0 || block->size_bytes <= available)
+        if (block->page_bytes != RAM_PAGE_BYTES || qemu_host_available_memory(&available, NULL) < 0 ||
+            block->size_bytes <= available)
                 return 0;
         return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                         _("The host has not enough memory for '%s': %" G_GUINT64_FORMAT " MiB are to be allocated at once, %" G_GUINT64_FORMAT
+                         _("The host has not enough memory for '%s': %" G_GUINT64_FORMAT
+                           " MiB are to be allocated at once, %" G_GUINT64_FORMAT
                            " MiB are available; give the domain less memory, or allocation mode='ondemand'"),
                          block->id, block->size_bytes / MIB, available / MIB);
 }

@@ -96,8 +96,10 @@ static void out_of_order(void *userdata) {
         peer_open(&peer);
         assert_int_equal(fiber_start(fiber_event(), "second", caller, &peer), 0);
         assert_int_equal(fiber_sleep(0), 0); /* now "second" has id 1 and waits */
-        peer_says(&peer, "{\"event\":\"STOP\",\"timestamp\":{\"seconds\":2,\"microseconds\":3}}\n"
-                         "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no\"},\"id\":2}\n{\"return\":{\"n\":2},\"id\":1}\n");
+        peer_says(
+                &peer,
+                "{\"event\":\"STOP\",\"timestamp\":{\"seconds\":2,\"microseconds\":3}}\n"
+                "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no\"},\"id\":2}\n{\"return\":{\"n\":2},\"id\":1}\n");
         assert_int_equal(monitor_call(peer.monitor, "first", NULL, NULL, 0, 5000000, &result, &error), -EREMOTEIO);
         assert_string_equal(error->message, "no");
         assert_int_equal(error_code(error), VIR_ERR_OPERATION_FAILED);
@@ -153,7 +155,8 @@ static void passes_fd(void *userdata) {
         peer_open(&peer);
         assert_int_equal(pipe(ends), 0);
         peer_says(&peer, "{\"return\":{},\"id\":1}\n");
-        assert_int_equal(monitor_call(peer.monitor, "getfd", json_object_new_object(), ends, 1, 5000000, NULL, NULL), 0);
+        assert_int_equal(monitor_call(peer.monitor, "getfd", json_object_new_object(), ends, 1, 5000000, NULL, NULL),
+                         0);
         assert_true(fd_recv_with_fds(peer.fd, text, sizeof(text) - 1, &got, 1, &n_got) > 0);
         assert_int_equal(n_got, 1);
         assert_string_equal(text, "{\"execute\":\"getfd\",\"arguments\":{},\"id\":1}\n");

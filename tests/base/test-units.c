@@ -13,8 +13,9 @@ static void test_scale(void **state) {
                 const char *unit;
                 uint64_t bytes;
         } cases[] = {
-                { "b", 3 },       { "bytes", 3 },   { "KB", 3000 },       { "k", 3 * KIB },  { "KiB", 3 * KIB },
-                { "MB", 3000000 }, { "M", 3 * MIB }, { "GiB", 3 * GIB }, { "T", 3 * 1024 * GIB }, { NULL, 3 * KIB }, { "", 3 * KIB },
+                { "b", 3 },        { "bytes", 3 },   { "KB", 3000 },     { "k", 3 * KIB },        { "KiB", 3 * KIB },
+                { "MB", 3000000 }, { "M", 3 * MIB }, { "GiB", 3 * GIB }, { "T", 3 * 1024 * GIB }, { NULL, 3 * KIB },
+                { "", 3 * KIB },
         };
         uint64_t bytes;
 

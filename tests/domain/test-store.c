@@ -42,8 +42,10 @@ static int teardown(void **state) {
 
 static DomainDef *make_def(const char *name) {
         DomainDef *def = NULL;
-        g_autofree char *xml = g_strdup_printf("<domain type='qemu'><name>%s</name><uuid>a0000000-0000-4000-8000-000000000001</uuid>"
-                                               "<memory>65536</memory><os><type arch='x86_64'>hvm</type></os></domain>", name);
+        g_autofree char *xml =
+                g_strdup_printf("<domain type='qemu'><name>%s</name><uuid>a0000000-0000-4000-8000-000000000001</uuid>"
+                                "<memory>65536</memory><os><type arch='x86_64'>hvm</type></os></domain>",
+                                name);
 
         assert_int_equal(domain_def_parse(xml, strlen(xml), DOMAIN_PARSE_INACTIVE, NULL, &def, NULL), 0);
         return def;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Numbers of one engine-to-engine job over loopback: total time from start to RUNNING, sending rate, last scan, time with the guest stopped,
- * allocation on both ends. Not a test.
+ * Numbers of one engine-to-engine job over loopback: total time from start to RUNNING, sending rate, last scan, time
+ * with the guest stopped, allocation on both ends. Not a test.
  *
- *      engine-bench [size-MiB [filled-MiB [kind [percent [writer pages per msec]]]]]     kind: memfd, or the path of a tmpfs
- *      percent: how many pages of the filled area hold data (the rest are holes)
+ *      engine-bench [size-MiB [filled-MiB [kind [percent [writer pages per msec]]]]]     kind: memfd, or the path of a
+ * tmpfs percent: how many pages of the filled area hold data (the rest are holes)
  */
 
 #include <fcntl.h>
@@ -57,9 +57,13 @@ static void warm(int fd, uint64_t bytes) {
 static void run(void *userdata) {
         const Bench *bench = userdata;
         Job job;
-        job_open(&job, &(JobArgs) { .size_bytes = bench->size_bytes, .source_fd = make_file(bench, "src"), .dest_fd = make_file(bench, "dst"),
-                                    .n_writers = bench->pages_per_msec > 0, .work_offset_bytes = 0, .work_bytes = bench->filled_bytes,
-                                    .pages_per_msec = bench->pages_per_msec });
+        job_open(&job, &(JobArgs){ .size_bytes = bench->size_bytes,
+                                   .source_fd = make_file(bench, "src"),
+                                   .dest_fd = make_file(bench, "dst"),
+                                   .n_writers = bench->pages_per_msec > 0,
+                                   .work_offset_bytes = 0,
+                                   .work_bytes = bench->filled_bytes,
+                                   .pages_per_msec = bench->pages_per_msec });
         if (bench->percent >= 100)
                 warm(job.source_fd, bench->filled_bytes);
         job_fill(&job, 0, bench->filled_bytes, bench->percent);
@@ -91,12 +95,16 @@ static void run(void *userdata) {
                         fclose(f);
                 }
         }
-        printf("%6" G_GUINT64_FORMAT " MiB, %5" G_GUINT64_FORMAT " filled, %s %u%%: total %.3f s, setup %.1f ms, stopped %.1f ms (scan %.2f ms), rate %.2f GiB/s, sent %.0f MiB, "
+        printf("%6" G_GUINT64_FORMAT " MiB, %5" G_GUINT64_FORMAT
+               " filled, %s %u%%: total %.3f s, setup %.1f ms, stopped %.1f ms (scan %.2f ms), rate %.2f GiB/s, sent "
+               "%.0f MiB, "
                "cpu %.2f+%.2f s, alloc %.0f -> %.0f / %.0f MiB\n",
-               bench->size_bytes / MIB, bench->filled_bytes / MIB, bench->kind, bench->percent, (double) (end - start) / 1e6, (double) stats.setup_usec / 1e3,
-               (double) (end - stopped) / 1e3, (double) stats.final_scan_usec / 1e3, (double) stats.bandwidth_bytes_per_sec / (double) GIB,
+               bench->size_bytes / MIB, bench->filled_bytes / MIB, bench->kind, bench->percent,
+               (double) (end - start) / 1e6, (double) stats.setup_usec / 1e3, (double) (end - stopped) / 1e3,
+               (double) stats.final_scan_usec / 1e3, (double) stats.bandwidth_bytes_per_sec / (double) GIB,
                (double) stats.transferred_bytes / (double) MIB, cpu[0], cpu[1], (double) source_before / (double) MIB,
-               (double) job_allocated(job.source_fd) / (double) MIB, (double) job_allocated(job.dest_fd) / (double) MIB);
+               (double) job_allocated(job.source_fd) / (double) MIB,
+               (double) job_allocated(job.dest_fd) / (double) MIB);
         job_verify(&job);
         job_close(&job);
 }

@@ -20,7 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define RAM_BYTES (4 * MIB)
 
-static void no_command(CtlCall *call, const char *command, json_object *arguments, int *fds, size_t n_fds, void *userdata) {
+static void no_command(CtlCall *call, const char *command, json_object *arguments, int *fds, size_t n_fds,
+                       void *userdata) {
         abort();
 }
 

@@ -115,15 +115,20 @@ void job_open(Job *job, const JobArgs *args) {
         for (unsigned i = 0; i < sizeof(job->token); i++)
                 job->token[i] = (unsigned char) (i * 7 + 1);
 
-        job->source_block = (EngineRamBlock) { .id = "ram0", .fd = job->source_fd, .size_bytes = args->size_bytes, .page_bytes = args->page_bytes ?: PAGE };
+        job->source_block = (EngineRamBlock){ .id = "ram0",
+                                              .fd = job->source_fd,
+                                              .size_bytes = args->size_bytes,
+                                              .page_bytes = args->page_bytes ?: PAGE };
         job->dest_block = job->source_block;
         job->dest_block.fd = job->dest_fd;
         job->dest_block.size_bytes = args->dest_size_bytes ?: args->size_bytes;
         job->dest_block.policy = args->populated ? ENGINE_RAM_POPULATED : ENGINE_RAM_SPARSE;
 
         g_autoptr(GError) error = NULL;
-        assert_ok(engine_new(fiber_event(), ENGINE_HELPER, "source", -1, &callbacks, job, &job->source.engine, &error), error);
-        assert_ok(engine_new(fiber_event(), ENGINE_HELPER, "dest", -1, &callbacks, job, &job->dest.engine, &error), error);
+        assert_ok(engine_new(fiber_event(), ENGINE_HELPER, "source", -1, &callbacks, job, &job->source.engine, &error),
+                  error);
+        assert_ok(engine_new(fiber_event(), ENGINE_HELPER, "dest", -1, &callbacks, job, &job->dest.engine, &error),
+                  error);
         EngineDestArgs dest = {
                 .blocks = &job->dest_block,
                 .n_blocks = 1,
@@ -158,7 +163,8 @@ void job_close(Job *job) {
 }
 
 void job_fill(Job *job, uint64_t offset_bytes, uint64_t length_bytes, unsigned percent) {
-        unsigned char *ram = mmap(NULL, length_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, job->source_fd, (off_t) offset_bytes);
+        unsigned char *ram =
+                mmap(NULL, length_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, job->source_fd, (off_t) offset_bytes);
         assert_true(ram != MAP_FAILED);
         for (uint64_t page = 0; page < length_bytes / PAGE; page++)
                 if (page % 100 < percent)
@@ -284,7 +290,8 @@ void job_verify(Job *job) {
         job_verify_content(job);
         uint64_t source = job_allocated(job->source_fd), dest = job_allocated(job->dest_fd);
         if (dest * 100 > source * 102)
-                fail_msg("the destination has %" G_GUINT64_FORMAT " KiB, the source %" G_GUINT64_FORMAT, dest / 1024, source / 1024);
+                fail_msg("the destination has %" G_GUINT64_FORMAT " KiB, the source %" G_GUINT64_FORMAT, dest / 1024,
+                         source / 1024);
 }
 
 void job_assert_guest_free(Job *job) {

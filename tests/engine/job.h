@@ -50,11 +50,13 @@ typedef struct Job {
         FiberCond changed;
 } Job;
 
-/* Makes the files (empty), the guest (writers stopped) and both helpers; the destination listens. Skips the test without a userfaultfd. */
+/* Makes the files (empty), the guest (writers stopped) and both helpers; the destination listens. Skips the test
+ * without a userfaultfd. */
 void job_open(Job *job, const JobArgs *args);
 void job_close(Job *job);
 
-/* Fills pages of the source's file with data: every page of [offset, offset + length), or of each 2 MiB only a part (percent). */
+/* Fills pages of the source's file with data: every page of [offset, offset + length), or of each 2 MiB only a part
+ * (percent). */
 void job_fill(Job *job, uint64_t offset_bytes, uint64_t length_bytes, unsigned percent);
 
 int job_start(Job *job, GError **reterr);

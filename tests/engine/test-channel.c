@@ -56,7 +56,8 @@ static void test_silence(void **state) {
         g_autoptr(GError) error = NULL;
         assert_int_equal(channel_error(left, -ETIMEDOUT, "testing", &error), -ETIMEDOUT);
         assert_int_equal(error->code, VIR_ERR_OPERATION_TIMEOUT);
-        assert_string_equal(error->message, "'left' has been silent for 0.1 seconds while testing: the link is taken for dead");
+        assert_string_equal(error->message,
+                            "'left' has been silent for 0.1 seconds while testing: the link is taken for dead");
 }
 
 static void test_end(void **state) {
@@ -131,8 +132,9 @@ static void test_addresses(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_messages), cmocka_unit_test(test_silence), cmocka_unit_test(test_end),
-                cmocka_unit_test(test_keepalive_is_skipped), cmocka_unit_test(test_listen), cmocka_unit_test(test_addresses),
+                cmocka_unit_test(test_messages), cmocka_unit_test(test_silence),
+                cmocka_unit_test(test_end),      cmocka_unit_test(test_keepalive_is_skipped),
+                cmocka_unit_test(test_listen),   cmocka_unit_test(test_addresses),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

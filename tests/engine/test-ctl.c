@@ -56,7 +56,9 @@ static void test_requests(void **state) {
         say(peer, "cute\":\"b\",\"id\":2}\n", NULL, 0);
         assert_int_equal(ctl_read(ctl), 0);
         int fds[2] = { 0, 1 };
-        say(peer, "{\"execute\":\"c\",\"id\":3}\n{\"execute\":\"keep\",\"arguments\":{\"fds\":1},\"id\":4}\n{\"execute\":\"d\",\"arguments\":{\"fds\":7}}\n", fds, 2);
+        say(peer,
+            "{\"execute\":\"c\",\"id\":3}\n{\"execute\":\"keep\",\"arguments\":{\"fds\":1},\"id\":4}\n{\"execute\":\"d\",\"arguments\":{\"fds\":7}}\n",
+            fds, 2);
         assert_int_equal(ctl_read(ctl), 0);
         assert_string_equal(seen.text->str, "a/0 b/0 c/0 keep/1 d/1 ");
         assert_true(seen.kept_fd > 2);
@@ -105,13 +107,17 @@ static void test_endless_line(void **state) {
         g_string_free(seen.text, TRUE);
 }
 
-/* A daemon that does not read costs a bounded amount, and important events still find room when optional ones do not. */
+/* A daemon that does not read costs a bounded amount, and important events still find room when optional ones do
+ * not. */
 static void test_slow_daemon(void **state) {
         Seen seen;
         _cleanup_fd_ int peer = -EBADF;
         g_autoptr(Ctl) ctl = open_ctl(&seen, &peer);
         for (int i = 0; i < 50000; i++)
-                ctl_event(ctl, "stats", json_add_string(json_object_new_object(), "padding", "0123456789012345678901234567890123456789"), true);
+                ctl_event(ctl, "stats",
+                          json_add_string(json_object_new_object(), "padding",
+                                          "0123456789012345678901234567890123456789"),
+                          true);
         ctl_event(ctl, "failed", NULL, false);
         size_t total = 0;
         bool found = false;
@@ -145,8 +151,9 @@ static void test_gone(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_requests),    cmocka_unit_test(test_nonsense), cmocka_unit_test(test_endless_line),
-                cmocka_unit_test(test_slow_daemon), cmocka_unit_test(test_gone),
+                cmocka_unit_test(test_requests),     cmocka_unit_test(test_nonsense),
+                cmocka_unit_test(test_endless_line), cmocka_unit_test(test_slow_daemon),
+                cmocka_unit_test(test_gone),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

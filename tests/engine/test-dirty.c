@@ -132,7 +132,9 @@ static void test_again(void **state) {
         for (int i = 0; i < 3; i++) {
                 t.dirty = dirty_free(t.dirty);
                 poke(&t, 20);
-                assert_int_equal(dirty_new(&t.block, 1, t.guest.pid, t.guest.uffd_async, t.guest.uffd_sync, i % 2 ? DIRTY_AUTO : DIRTY_SYNC, &t.dirty, NULL), 0);
+                assert_int_equal(dirty_new(&t.block, 1, t.guest.pid, t.guest.uffd_async, t.guest.uffd_sync,
+                                           i % 2 ? DIRTY_AUTO : DIRTY_SYNC, &t.dirty, NULL),
+                                 0);
                 poke(&t, 21);
                 assert_int_equal(sync_now(&t, false), 1);
                 assert_true(page_set_has(&t.set, 21));

@@ -20,11 +20,11 @@
 #include "tests/engine/job.h"
 
 /* Each test is a fiber on a loop of its own. */
-#define FIBER_TEST(name)                                                                                                                    \
-        static void name##_fiber(void *userdata);                                                                                           \
-        static void name(void **state) {                                                                                                    \
-                assert_int_equal(fiber_run(#name, name##_fiber, NULL), 0);                                                                  \
-        }                                                                                                                                   \
+#define FIBER_TEST(name)                                                                                               \
+        static void name##_fiber(void *userdata);                                                                      \
+        static void name(void **state) {                                                                               \
+                assert_int_equal(fiber_run(#name, name##_fiber, NULL), 0);                                             \
+        }                                                                                                              \
         static void name##_fiber(void *userdata)
 
 FIBER_TEST(test_idle) {
@@ -51,8 +51,13 @@ FIBER_TEST(test_idle) {
 
 static void write_load(bool use_unix, bool punch) {
         Job job;
-        job_open(&job, &(JobArgs) { .size_bytes = 64 * MIB, .n_writers = 2, .work_offset_bytes = 8 * MIB, .work_bytes = 32 * MIB, .pages_per_msec = 8,
-                                    .use_unix = use_unix, .punch = punch });
+        job_open(&job, &(JobArgs){ .size_bytes = 64 * MIB,
+                                   .n_writers = 2,
+                                   .work_offset_bytes = 8 * MIB,
+                                   .work_bytes = 32 * MIB,
+                                   .pages_per_msec = 8,
+                                   .use_unix = use_unix,
+                                   .punch = punch });
         job_fill(&job, 0, 24 * MIB, 100);
         standin_run(&job.guest);
         g_autoptr(GError) error = NULL;
@@ -100,7 +105,12 @@ FIBER_TEST(test_density) {
 /* Memory that must stay allocated on the destination (prealloc, locked). */
 FIBER_TEST(test_populated) {
         Job job;
-        job_open(&job, &(JobArgs) { .size_bytes = 32 * MIB, .n_writers = 1, .work_bytes = 16 * MIB, .pages_per_msec = 8, .punch = true, .populated = true });
+        job_open(&job, &(JobArgs){ .size_bytes = 32 * MIB,
+                                   .n_writers = 1,
+                                   .work_bytes = 16 * MIB,
+                                   .pages_per_msec = 8,
+                                   .punch = true,
+                                   .populated = true });
         job_fill(&job, 0, 8 * MIB, 100);
         assert_int_equal(fallocate(job.dest_fd, 0, 0, 32 * MIB), 0);
         standin_run(&job.guest);
@@ -128,12 +138,18 @@ FIBER_TEST(test_hugetlb) {
                 print_message("no huge pages can be reserved here\n");
                 return;
         }
-        int source_fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB), dest_fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
+        int source_fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB),
+            dest_fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
         assert_int_equal(ftruncate(source_fd, 32 * MIB), 0);
         assert_int_equal(ftruncate(dest_fd, 32 * MIB), 0);
         Job job;
-        job_open(&job, &(JobArgs) { .size_bytes = 32 * MIB, .source_fd = source_fd, .dest_fd = dest_fd, .page_bytes = 2 * MIB, .n_writers = 1,
-                                    .work_bytes = 8 * MIB, .pages_per_msec = 1 });
+        job_open(&job, &(JobArgs){ .size_bytes = 32 * MIB,
+                                   .source_fd = source_fd,
+                                   .dest_fd = dest_fd,
+                                   .page_bytes = 2 * MIB,
+                                   .n_writers = 1,
+                                   .work_bytes = 8 * MIB,
+                                   .pages_per_msec = 1 });
         job_fill(&job, 0, 16 * MIB, 30);
         standin_run(&job.guest);
         g_autoptr(GError) error = NULL;

@@ -36,7 +36,8 @@ static void test_scan(void **state) {
         touch(fd, N - 1);
         assert_int_equal(extents_scan(fd, PAGE, &known), 0);
         assert_int_equal(known.n_set, 4);
-        assert_true(page_set_has(&known, 0) && page_set_has(&known, 1) && page_set_has(&known, 500) && page_set_has(&known, N - 1));
+        assert_true(page_set_has(&known, 0) && page_set_has(&known, 1) && page_set_has(&known, 500) &&
+                    page_set_has(&known, N - 1));
 
         /* Looking allocates nothing. */
         struct stat st;

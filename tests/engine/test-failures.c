@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What goes wrong between two helpers: each time the guest stays free and whole on the source, and the error says what happened. */
+/* What goes wrong between two helpers: each time the guest stays free and whole on the source, and the error says what
+ * happened. */
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -23,16 +24,20 @@
 #include "tests/engine/job.h"
 #include "tests/lib/proxy.h"
 
-#define FIBER_TEST(name)                                                                                                                    \
-        static void name##_fiber(void *userdata);                                                                                           \
-        static void name(void **state) {                                                                                                    \
-                assert_int_equal(fiber_run(#name, name##_fiber, NULL), 0);                                                                  \
-        }                                                                                                                                   \
+#define FIBER_TEST(name)                                                                                               \
+        static void name##_fiber(void *userdata);                                                                      \
+        static void name(void **state) {                                                                               \
+                assert_int_equal(fiber_run(#name, name##_fiber, NULL), 0);                                             \
+        }                                                                                                              \
         static void name##_fiber(void *userdata)
 
 #define IDLE_USEC (2 * USEC_PER_SEC)
 
-static const JobArgs small = { .size_bytes = 32 * MIB, .n_writers = 1, .work_bytes = 8 * MIB, .pages_per_msec = 4, .idle_timeout_usec = IDLE_USEC };
+static const JobArgs small = { .size_bytes = 32 * MIB,
+                               .n_writers = 1,
+                               .work_bytes = 8 * MIB,
+                               .pages_per_msec = 4,
+                               .idle_timeout_usec = IDLE_USEC };
 
 static void assert_text(const GError *error, const char *part) {
         assert_non_null(error);
@@ -195,7 +200,10 @@ static void cut(ProxyFault fault, uint64_t after_bytes, const char *text) {
 }
 
 FIBER_TEST(test_link_cut) {
-        static const uint64_t points[] = { 0, 10, WIRE_HELLO_BYTES, WIRE_HELLO_BYTES + 20, 120, 260, 300, 4096, 70000, 1 * MIB, 5 * MIB, 15 * MIB, 17 * MIB };
+        static const uint64_t points[] = {
+                0,       10,       WIRE_HELLO_BYTES, WIRE_HELLO_BYTES + 20, 120, 260, 300, 4096, 70000, 1 * MIB,
+                5 * MIB, 15 * MIB, 17 * MIB
+        };
         for (size_t i = 0; i < G_N_ELEMENTS(points); i++)
                 cut(PROXY_CUT, points[i], NULL);
 }
@@ -211,9 +219,13 @@ FIBER_TEST(test_link_silent) {
 }
 
 FIBER_TEST(test_bytes_damaged) {
-        /* In the first frame's header, after hello, proof, and the RAM table: type, count, length, and offset and block of a run. */
-        uint64_t frames = WIRE_HELLO_BYTES + WIRE_HEADER_BYTES + WIRE_PROOF_BYTES + WIRE_HEADER_BYTES + WIRE_BLOCK_BYTES;
-        static const unsigned offsets[] = { 1, 5, 14, WIRE_HEADER_BYTES + 0, WIRE_HEADER_BYTES + 7, WIRE_HEADER_BYTES + 13 };
+        /* In the first frame's header, after hello, proof, and the RAM table: type, count, length, and offset and block
+         * of a run. */
+        uint64_t frames =
+                WIRE_HELLO_BYTES + WIRE_HEADER_BYTES + WIRE_PROOF_BYTES + WIRE_HEADER_BYTES + WIRE_BLOCK_BYTES;
+        static const unsigned offsets[] = {
+                1, 5, 14, WIRE_HEADER_BYTES + 0, WIRE_HEADER_BYTES + 7, WIRE_HEADER_BYTES + 13
+        };
         for (size_t i = 0; i < G_N_ELEMENTS(offsets); i++)
                 cut(PROXY_FLIP, frames + offsets[i], NULL);
 }
@@ -247,7 +259,9 @@ static void source_killed(void) {
         job_wait_failed(&job, &job.source);
         assert_true(job.source.gone);
         g_autoptr(GError) error = NULL;
-        assert_int_equal(engine_source_unprotect(&job.source_block, 1, job.guest.pid, job.guest.uffd_async, job.guest.uffd_sync, &error), 0);
+        assert_int_equal(engine_source_unprotect(&job.source_block, 1, job.guest.pid, job.guest.uffd_async,
+                                                 job.guest.uffd_sync, &error),
+                         0);
         job_assert_guest_free(&job);
         standin_stop(&job.guest);
         job_wait_failed(&job, &job.dest);

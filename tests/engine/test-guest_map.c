@@ -30,7 +30,8 @@ static void test_found(void **state) {
         assert_int_equal(address, 1);
 
         /* Read-only and private mappings are not the guest's. */
-        char *other = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, fd, 0), *copy = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+        char *other = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, fd, 0),
+             *copy = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
         assert_int_equal(guest_map_find(getpid(), fd, SIZE, "ram0", &address, NULL), -ENOENT);
         char *ram = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         assert_int_equal(guest_map_find(getpid(), fd, SIZE, "ram0", &address, NULL), 0);

@@ -11,7 +11,8 @@
 
 /* The proof, as an independent implementation of HMAC-SHA256 gives it. */
 static void test_golden(void **state) {
-        unsigned char token[ENGINE_TOKEN_BYTES], source[WIRE_HELLO_BYTES], destination[WIRE_HELLO_BYTES], proof[WIRE_PROOF_BYTES];
+        unsigned char token[ENGINE_TOKEN_BYTES], source[WIRE_HELLO_BYTES], destination[WIRE_HELLO_BYTES],
+                proof[WIRE_PROOF_BYTES];
         memset(token, 1, sizeof(token));
         memset(source, 2, sizeof(source));
         memset(destination, 3, sizeof(destination));
@@ -22,9 +23,11 @@ static void test_golden(void **state) {
         assert_string_equal(hex, "e2db68a1057dd4726b22be0e2eb2a77e6dce15e599bc1f8855380df9fe8d5e35");
 }
 
-/* Whatever differs, the proof differs: nothing can be replayed in the other direction, on another connection, or for another job. */
+/* Whatever differs, the proof differs: nothing can be replayed in the other direction, on another connection, or for
+ * another job. */
 static void test_bound(void **state) {
-        unsigned char token[ENGINE_TOKEN_BYTES] = { 1 }, source[WIRE_HELLO_BYTES] = { 2 }, destination[WIRE_HELLO_BYTES] = { 3 };
+        unsigned char token[ENGINE_TOKEN_BYTES] = { 1 }, source[WIRE_HELLO_BYTES] = { 2 },
+                      destination[WIRE_HELLO_BYTES] = { 3 };
         unsigned char proof[WIRE_PROOF_BYTES], other[WIRE_PROOF_BYTES];
         handshake_proof(token, WIRE_ROLE_SOURCE, source, destination, proof);
         handshake_proof(token, WIRE_ROLE_DESTINATION, source, destination, other);

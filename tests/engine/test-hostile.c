@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A source that knows the token but not the manners: the destination must end the job with a sentence, not with a crash or with someone else's memory. */
+/* A source that knows the token but not the manners: the destination must end the job with a sentence, not with a crash
+ * or with someone else's memory. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -54,10 +55,18 @@ static void open_target(Target *target) {
         assert_int_equal(ftruncate(target->ram_fd, SIZE), 0);
         memset(target->token, 7, sizeof(target->token));
         EngineRamBlock block = { .id = "ram0", .fd = target->ram_fd, .size_bytes = SIZE, .page_bytes = 4096 };
-        EngineDestArgs args = { .blocks = &block, .n_blocks = 1, .listen_address = "127.0.0.1", .port_min = 44000, .port_max = 44999,
-                                .device_state_fd = target->device_fd, .commit_fd = -1, .idle_timeout_usec = 3 * USEC_PER_SEC };
+        EngineDestArgs args = { .blocks = &block,
+                                .n_blocks = 1,
+                                .listen_address = "127.0.0.1",
+                                .port_min = 44000,
+                                .port_max = 44999,
+                                .device_state_fd = target->device_fd,
+                                .commit_fd = -1,
+                                .idle_timeout_usec = 3 * USEC_PER_SEC };
         memcpy(args.token, target->token, sizeof(args.token));
-        assert_int_equal(engine_new(fiber_event(), ENGINE_HELPER, "hostile", -1, &callbacks, target, &target->engine, NULL), 0);
+        assert_int_equal(engine_new(fiber_event(), ENGINE_HELPER, "hostile", -1, &callbacks, target, &target->engine,
+                                    NULL),
+                         0);
         assert_int_equal(engine_dest_listen(target->engine, &args, &target->port, NULL), 0);
 
         int fd;
@@ -201,8 +210,21 @@ static void destinations_words(Target *target) {
 }
 
 static void (*const attacks[])(Target *target) = {
-        no_table,      unknown_type,        endless_frame, run_outside,       run_wraps, wrong_block,       payload_without_run,
-        early_commit,  commit_before_ready, wrong_totals,  end_in_the_middle, silence,   destinations_words, page_after_the_last, end_without_final,
+        no_table,
+        unknown_type,
+        endless_frame,
+        run_outside,
+        run_wraps,
+        wrong_block,
+        payload_without_run,
+        early_commit,
+        commit_before_ready,
+        wrong_totals,
+        end_in_the_middle,
+        silence,
+        destinations_words,
+        page_after_the_last,
+        end_without_final,
 };
 
 static void attack_fiber(void *userdata) {
@@ -226,26 +248,37 @@ static void strangers_fiber(void *userdata) {
         target.device_fd = memfd_create("device", MFD_CLOEXEC);
         assert_int_equal(ftruncate(target.ram_fd, SIZE), 0);
         EngineRamBlock block = { .id = "ram0", .fd = target.ram_fd, .size_bytes = SIZE, .page_bytes = 4096 };
-        EngineDestArgs args = { .blocks = &block, .n_blocks = 1, .listen_address = "127.0.0.1", .port_min = 44000, .port_max = 44999,
-                                .device_state_fd = target.device_fd, .commit_fd = -1 };
-        assert_int_equal(engine_new(fiber_event(), ENGINE_HELPER, "strangers", -1, &callbacks, &target, &target.engine, NULL), 0);
+        EngineDestArgs args = { .blocks = &block,
+                                .n_blocks = 1,
+                                .listen_address = "127.0.0.1",
+                                .port_min = 44000,
+                                .port_max = 44999,
+                                .device_state_fd = target.device_fd,
+                                .commit_fd = -1 };
+        assert_int_equal(engine_new(fiber_event(), ENGINE_HELPER, "strangers", -1, &callbacks, &target, &target.engine,
+                                    NULL),
+                         0);
         assert_int_equal(engine_dest_listen(target.engine, &args, &target.port, NULL), 0);
         for (size_t i = 0; i < G_N_ELEMENTS(strangers); i++) {
                 g_autofree char *name = NULL;
-                assert_int_equal(channel_connect("127.0.0.1", target.port, NULL, 5 * USEC_PER_SEC, &strangers[i], &name, NULL), 0);
+                assert_int_equal(channel_connect("127.0.0.1", target.port, NULL, 5 * USEC_PER_SEC, &strangers[i], &name,
+                                                 NULL),
+                                 0);
                 if (i % 2 == 0) {
                         char noise[WIRE_HELLO_BYTES];
                         memset(noise, 'G', sizeof(noise));
                         (void) fd_write_all(strangers[i], noise, sizeof(noise));
                 }
         }
-        /* Half of them go away at once; the rest is timed out. The source tries again for as long as a stranger may hold a place. */
+        /* Half of them go away at once; the rest is timed out. The source tries again for as long as a stranger may
+         * hold a place. */
         int r = -1;
         uint64_t until = clock_monotonic_usec() + 15 * USEC_PER_SEC;
         while (r < 0 && clock_monotonic_usec() < until) {
                 int fd;
                 g_autofree char *peer = NULL;
-                assert_int_equal(channel_connect("127.0.0.1", target.port, NULL, 5 * USEC_PER_SEC, &fd, &peer, NULL), 0);
+                assert_int_equal(channel_connect("127.0.0.1", target.port, NULL, 5 * USEC_PER_SEC, &fd, &peer, NULL),
+                                 0);
                 g_autoptr(Channel) channel = channel_new(fd, peer, 2 * USEC_PER_SEC);
                 r = handshake_source(channel, args.token, 0, NULL);
                 if (r >= 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * A daemon that dies in the middle: its helper goes on copying, but nothing is switched over. The daemon that dies is a child process; the
- * other host's daemon is this one.
+ * A daemon that dies in the middle: its helper goes on copying, but nothing is switched over. The daemon that dies is a
+ * child process; the other host's daemon is this one.
  */
 
 #include <fcntl.h>
@@ -65,7 +65,11 @@ static void on_failed(Engine *engine, const GError *error, bool gone, void *user
         fiber_cond_broadcast(&half->changed);
 }
 
-static const EngineCallbacks callbacks = { .iteration = on_seen, .pending = on_seen, .ready = on_ready, .committed = on_committed, .failed = on_failed };
+static const EngineCallbacks callbacks = { .iteration = on_seen,
+                                           .pending = on_seen,
+                                           .ready = on_ready,
+                                           .committed = on_committed,
+                                           .failed = on_failed };
 
 static bool wait_for(Half *half, const bool *flag) {
         uint64_t until = clock_monotonic_usec() + WAIT_USEC;
@@ -86,16 +90,26 @@ static EngineRamBlock block_of(int fd) {
 
 static int listen_half(Half *half, int ram_fd, int device_fd, unsigned *ret_port) {
         EngineRamBlock block = block_of(ram_fd);
-        EngineDestArgs args = { .blocks = &block, .n_blocks = 1, .listen_address = "127.0.0.1", .port_min = 43000, .port_max = 43999,
-                                .device_state_fd = device_fd, .commit_fd = -1 };
+        EngineDestArgs args = { .blocks = &block,
+                                .n_blocks = 1,
+                                .listen_address = "127.0.0.1",
+                                .port_min = 43000,
+                                .port_max = 43999,
+                                .device_state_fd = device_fd,
+                                .commit_fd = -1 };
         int r = engine_new(fiber_event(), ENGINE_HELPER, "dest", -1, &callbacks, half, &half->engine, NULL);
         return r < 0 ? r : engine_dest_listen(half->engine, &args, ret_port, NULL);
 }
 
 static int start_half(Half *half, int ram_fd, const Standin *guest, unsigned port) {
         EngineRamBlock block = block_of(ram_fd);
-        EngineSourceArgs args = { .blocks = &block, .n_blocks = 1, .qemu_pid = guest->pid, .uffd_async = guest->uffd_async,
-                                  .uffd_sync = guest->uffd_sync, .host = "127.0.0.1", .port = port };
+        EngineSourceArgs args = { .blocks = &block,
+                                  .n_blocks = 1,
+                                  .qemu_pid = guest->pid,
+                                  .uffd_async = guest->uffd_async,
+                                  .uffd_sync = guest->uffd_sync,
+                                  .host = "127.0.0.1",
+                                  .port = port };
         int r = engine_new(fiber_event(), ENGINE_HELPER, "source", -1, &callbacks, half, &half->engine, NULL);
         return r < 0 ? r : engine_source_start(half->engine, &args, NULL);
 }
@@ -105,7 +119,8 @@ static void report(const Half *half, char what) {
                 _exit(1);
 }
 
-/* Both tests: the files, the guest, the daemon that lives (a fiber here) and the one that dies (a child, made before the first fiber). */
+/* Both tests: the files, the guest, the daemon that lives (a fiber here) and the one that dies (a child, made before
+ * the first fiber). */
 typedef struct Scene {
         Standin guest;
         int ram, copy, device_in, device_out;
@@ -115,7 +130,10 @@ typedef struct Scene {
 } Scene;
 
 static void open_scene(Scene *scene, FiberFunc dying) {
-        *scene = (Scene) { .ram = make_file(SIZE), .copy = make_file(SIZE), .device_in = make_file(1000), .device_out = make_file(0) };
+        *scene = (Scene){ .ram = make_file(SIZE),
+                          .copy = make_file(SIZE),
+                          .device_in = make_file(1000),
+                          .device_out = make_file(0) };
         if (standin_start(&scene->guest, &(StandinArgs) { .ram_fd = scene->ram, .size_bytes = SIZE }) < 0) {
                 print_message("no userfaultfd is allowed here\n");
                 exit(77);
@@ -165,7 +183,8 @@ static void expect(int report_fd, char what) {
 static void dying_source(void *userdata) {
         Half *half = userdata;
         unsigned port;
-        if (read(half->order_fd, &port, sizeof(port)) != sizeof(port) || start_half(half, half->ram_fd, half->guest, port) < 0)
+        if (read(half->order_fd, &port, sizeof(port)) != sizeof(port) ||
+            start_half(half, half->ram_fd, half->guest, port) < 0)
                 _exit(1);
         while (half->seen < 2)
                 (void) fiber_cond_wait(&half->changed, USEC_PER_SEC);
@@ -222,7 +241,8 @@ static void test_source_daemon_dies(void **state) {
 static void dying_dest(void *userdata) {
         Half *half = userdata;
         unsigned port;
-        if (listen_half(half, half->copy_fd, half->device_fd, &port) < 0 || write(half->report_fd, &port, sizeof(port)) != sizeof(port))
+        if (listen_half(half, half->copy_fd, half->device_fd, &port) < 0 ||
+            write(half->report_fd, &port, sizeof(port)) != sizeof(port))
                 _exit(1);
         if (!wait_for(half, &half->ready) || engine_dest_loaded(half->engine, NULL) < 0)
                 _exit(1);
@@ -258,6 +278,7 @@ static void test_destination_daemon_dies(void **state) {
 }
 
 int main(void) {
-        const struct CMUnitTest tests[] = { cmocka_unit_test(test_source_daemon_dies), cmocka_unit_test(test_destination_daemon_dies) };
+        const struct CMUnitTest tests[] = { cmocka_unit_test(test_source_daemon_dies),
+                                            cmocka_unit_test(test_destination_daemon_dies) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

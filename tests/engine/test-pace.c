@@ -86,7 +86,7 @@ static void test_buffers(void **state) {
 }
 
 int main(void) {
-        const struct CMUnitTest tests[] = { cmocka_unit_test(test_limit), cmocka_unit_test(test_no_limit), cmocka_unit_test(test_rate),
-                                            cmocka_unit_test(test_buffers) };
+        const struct CMUnitTest tests[] = { cmocka_unit_test(test_limit), cmocka_unit_test(test_no_limit),
+                                            cmocka_unit_test(test_rate), cmocka_unit_test(test_buffers) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

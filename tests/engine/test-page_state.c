@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The destination's table against real memory: every history of a page, over every kind of memory file that this machine has. */
+/* The destination's table against real memory: every history of a page, over every kind of memory file that this
+ * machine has. */
 
 #include "driver/engine/page_state.h"
 
@@ -81,7 +82,8 @@ static void check(const Target *target, uint64_t offset, uint64_t length, unsign
         /* hugetlbfs reads too, but not all versions; the mapping is the same page cache. */
         for (uint64_t i = 0; i < length; i++)
                 if (target->block.map[offset + i] != value)
-                        fail_msg("byte %lu is %u and not %u", (unsigned long) (offset + i), target->block.map[offset + i], value);
+                        fail_msg("byte %lu is %u and not %u", (unsigned long) (offset + i),
+                                 target->block.map[offset + i], value);
 }
 
 static uint64_t allocated(const Target *target) {

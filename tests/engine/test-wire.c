@@ -16,7 +16,8 @@ static void test_hello(void **state) {
         unsigned char bytes[WIRE_HELLO_BYTES];
         wire_hello_encode(&hello, bytes);
 
-        static const unsigned char golden[] = { 'F', 'E', 'R', 'R', 'Y', 'R', 'A', 'M', 1, 0, 1, 0, 1, 0, 3, 0, 0xa0, 0xa1 };
+        static const unsigned char golden[] = { 'F', 'E', 'R', 'R', 'Y', 'R', 'A', 'M',  1,
+                                                0,   1,   0,   1,   0,   3,   0,   0xa0, 0xa1 };
         static const unsigned char zeros[16];
         assert_memory_equal(bytes, golden, sizeof(golden));
         assert_memory_equal(bytes + 48, zeros, sizeof(zeros));
@@ -59,7 +60,8 @@ static void test_header(void **state) {
         assert_int_equal(decode_header(WIRE_PROOF, 0, WIRE_PROOF_BYTES + 1), -EPROTO);
         assert_int_equal(decode_header(WIRE_RAM_TABLE, 2, 2 * WIRE_BLOCK_BYTES), 0);
         assert_int_equal(decode_header(WIRE_RAM_TABLE, 2, WIRE_BLOCK_BYTES), -EPROTO);
-        assert_int_equal(decode_header(WIRE_RAM_TABLE, WIRE_BLOCKS_MAX + 1, (WIRE_BLOCKS_MAX + 1) * WIRE_BLOCK_BYTES), -EPROTO);
+        assert_int_equal(decode_header(WIRE_RAM_TABLE, WIRE_BLOCKS_MAX + 1, (WIRE_BLOCKS_MAX + 1) * WIRE_BLOCK_BYTES),
+                         -EPROTO);
         assert_int_equal(decode_header(WIRE_PAGES, 0, 0), -EPROTO);
         assert_int_equal(decode_header(WIRE_PAGES, 1, WIRE_RUN_BYTES), 0);
         assert_int_equal(decode_header(WIRE_PAGES, 2, WIRE_RUN_BYTES), -EPROTO);
@@ -78,8 +80,10 @@ static void test_header(void **state) {
 
 /* The numbers are the protocol. */
 static void test_numbers(void **state) {
-        static const char *const names[] = { [1] = "PROOF", "RAM-TABLE", "ACCEPT", "ERROR", "PAGES", "DEVICE", "END", "READY", "COMMIT", "COMMIT-ACK",
-                                             "RUNNING", "KEEPALIVE", "ABORT", "BYE", "ABANDON", "MARK", "MARK-ACK", "RAM-FINAL" };
+        static const char *const names[] = { [1] = "PROOF", "RAM-TABLE", "ACCEPT",   "ERROR",  "PAGES",
+                                             "DEVICE",      "END",       "READY",    "COMMIT", "COMMIT-ACK",
+                                             "RUNNING",     "KEEPALIVE", "ABORT",    "BYE",    "ABANDON",
+                                             "MARK",        "MARK-ACK",  "RAM-FINAL" };
         for (unsigned i = 1; i < sizeof(names) / sizeof(names[0]); i++)
                 assert_string_equal(wire_type_name(i), names[i]);
         assert_int_equal(sizeof(names) / sizeof(names[0]), WIRE_TYPE_MAX_);
@@ -91,7 +95,9 @@ static void test_block(void **state) {
         WireBlock block = { .size_bytes = UINT64_C(4) << 30, .page_bytes = 4096, .id = "ram0" }, back;
         unsigned char bytes[WIRE_BLOCK_BYTES];
         wire_block_encode(&block, bytes);
-        static const unsigned char golden[] = { 0, 0, 0, 0, 1, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 'r', 'a', 'm', '0', 0 };
+        static const unsigned char golden[] = {
+                0, 0, 0, 0, 1, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 'r', 'a', 'm', '0', 0
+        };
         assert_memory_equal(bytes, golden, sizeof(golden));
         assert_int_equal(wire_block_decode(bytes, &back), 0);
         assert_string_equal(back.id, "ram0");
@@ -113,7 +119,8 @@ static void test_block(void **state) {
 }
 
 static int decode_run(WireRun run) {
-        static const WireBlock blocks[] = { { .size_bytes = 8 << 20, .page_bytes = 4096 }, { .size_bytes = 4096, .page_bytes = 4096 } };
+        static const WireBlock blocks[] = { { .size_bytes = 8 << 20, .page_bytes = 4096 },
+                                            { .size_bytes = 4096, .page_bytes = 4096 } };
         unsigned char bytes[WIRE_RUN_BYTES];
         WireRun back;
         wire_run_encode(&run, bytes);
@@ -126,21 +133,39 @@ static void test_run(void **state) {
         static const unsigned char golden[] = { 0, 0x30, 0x12, 0, 0, 0, 0, 0, 7, 0, 0, 0, 1, 0, 2, 0 };
         assert_memory_equal(bytes, golden, sizeof(golden));
 
-        assert_int_equal(decode_run((WireRun) { .offset_bytes = 0, .pages = 1, .block = 0, .kind = WIRE_KIND_DATA }), 0);
-        assert_int_equal(decode_run((WireRun) { .offset_bytes = 0, .pages = 2048, .block = 0, .kind = WIRE_KIND_ZERO }), 0);
-        assert_int_equal(decode_run((WireRun) { .offset_bytes = 0, .pages = 2049, .block = 0, .kind = WIRE_KIND_ZERO }), -EPROTO);
-        assert_int_equal(decode_run((WireRun) { .offset_bytes = 0, .pages = 0, .block = 0, .kind = WIRE_KIND_ZERO }), -EPROTO);
-        assert_int_equal(decode_run((WireRun) { .offset_bytes = 0, .pages = 1025, .block = 0, .kind = WIRE_KIND_DATA }), -EPROTO);
-        assert_int_equal(decode_run((WireRun) { .offset_bytes = 4096, .pages = 1, .block = 1, .kind = WIRE_KIND_DATA }), -EPROTO);
-        assert_int_equal(decode_run((WireRun) { .offset_bytes = 0, .pages = 1, .block = 2, .kind = WIRE_KIND_DATA }), -EPROTO);
-        assert_int_equal(decode_run((WireRun) { .offset_bytes = 1, .pages = 1, .block = 0, .kind = WIRE_KIND_DATA }), -EPROTO);
-        assert_int_equal(decode_run((WireRun) { .offset_bytes = UINT64_MAX & ~UINT64_C(4095), .pages = UINT32_MAX, .block = 0, .kind = WIRE_KIND_ZERO }), -EPROTO);
-        assert_int_equal(decode_run((WireRun) { .offset_bytes = 0, .pages = UINT32_MAX, .block = 0, .kind = WIRE_KIND_ZERO }), -EPROTO);
+        assert_int_equal(decode_run((WireRun){ .offset_bytes = 0, .pages = 1, .block = 0, .kind = WIRE_KIND_DATA }), 0);
+        assert_int_equal(decode_run((WireRun){ .offset_bytes = 0, .pages = 2048, .block = 0, .kind = WIRE_KIND_ZERO }),
+                         0);
+        assert_int_equal(decode_run((WireRun){ .offset_bytes = 0, .pages = 2049, .block = 0, .kind = WIRE_KIND_ZERO }),
+                         -EPROTO);
+        assert_int_equal(decode_run((WireRun){ .offset_bytes = 0, .pages = 0, .block = 0, .kind = WIRE_KIND_ZERO }),
+                         -EPROTO);
+        assert_int_equal(decode_run((WireRun){ .offset_bytes = 0, .pages = 1025, .block = 0, .kind = WIRE_KIND_DATA }),
+                         -EPROTO);
+        assert_int_equal(decode_run((WireRun){ .offset_bytes = 4096, .pages = 1, .block = 1, .kind = WIRE_KIND_DATA }),
+                         -EPROTO);
+        assert_int_equal(decode_run((WireRun){ .offset_bytes = 0, .pages = 1, .block = 2, .kind = WIRE_KIND_DATA }),
+                         -EPROTO);
+        assert_int_equal(decode_run((WireRun){ .offset_bytes = 1, .pages = 1, .block = 0, .kind = WIRE_KIND_DATA }),
+                         -EPROTO);
+        assert_int_equal(decode_run((WireRun){ .offset_bytes = UINT64_MAX & ~UINT64_C(4095),
+                                               .pages = UINT32_MAX,
+                                               .block = 0,
+                                               .kind = WIRE_KIND_ZERO }),
+                         -EPROTO);
+        assert_int_equal(decode_run((WireRun){
+                                 .offset_bytes = 0, .pages = UINT32_MAX, .block = 0, .kind = WIRE_KIND_ZERO }),
+                         -EPROTO);
         assert_int_equal(decode_run((WireRun) { .offset_bytes = 0, .pages = 1, .block = 0, .kind = 0 }), -EPROTO);
         assert_int_equal(decode_run((WireRun) { .offset_bytes = 0, .pages = 1, .block = 0, .kind = 4 }), -EPROTO);
-        assert_int_equal(decode_run((WireRun) { .offset_bytes = 2 << 20, .pages = 512, .block = 0, .kind = WIRE_KIND_LARGE }), 0);
-        assert_int_equal(decode_run((WireRun) { .offset_bytes = 4096, .pages = 512, .block = 0, .kind = WIRE_KIND_LARGE }), -EPROTO);
-        assert_int_equal(decode_run((WireRun) { .offset_bytes = 0, .pages = 511, .block = 0, .kind = WIRE_KIND_LARGE }), -EPROTO);
+        assert_int_equal(decode_run((WireRun){
+                                 .offset_bytes = 2 << 20, .pages = 512, .block = 0, .kind = WIRE_KIND_LARGE }),
+                         0);
+        assert_int_equal(decode_run(
+                                 (WireRun){ .offset_bytes = 4096, .pages = 512, .block = 0, .kind = WIRE_KIND_LARGE }),
+                         -EPROTO);
+        assert_int_equal(decode_run((WireRun){ .offset_bytes = 0, .pages = 511, .block = 0, .kind = WIRE_KIND_LARGE }),
+                         -EPROTO);
 }
 
 static void test_end(void **state) {

@@ -38,7 +38,8 @@ static void check_frame(const uint8_t *data, size_t size) {
                         return;
                 if (wire_run_decode(data + WIRE_HEADER_BYTES + (size_t) i * WIRE_RUN_BYTES, blocks, 2, &run) < 0)
                         return;
-                if (run.block > 1 || run.offset_bytes + wire_run_bytes(&run) > blocks[run.block].size_bytes || run.offset_bytes % WIRE_PAGE_BYTES != 0)
+                if (run.block > 1 || run.offset_bytes + wire_run_bytes(&run) > blocks[run.block].size_bytes ||
+                    run.offset_bytes % WIRE_PAGE_BYTES != 0)
                         abort();
                 if (run.kind == WIRE_KIND_DATA)
                         payload += wire_run_bytes(&run);
@@ -54,7 +55,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 check_frame(data, size);
         if (size >= WIRE_BLOCK_BYTES) {
                 WireBlock block;
-                if (wire_block_decode(data, &block) == 0 && (strlen(block.id) > WIRE_BLOCK_ID_MAX || block.size_bytes % block.page_bytes != 0))
+                if (wire_block_decode(data, &block) == 0 &&
+                    (strlen(block.id) > WIRE_BLOCK_ID_MAX || block.size_bytes % block.page_bytes != 0))
                         abort();
         }
         return 0;

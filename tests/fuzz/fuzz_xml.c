@@ -22,8 +22,10 @@ static DomainDef *parse(const char *xml, size_t size, unsigned flags) {
         DomainDef *def = NULL;
         int r = domain_def_parse(xml, size, flags, NULL, &def, &error);
 
-        check((r == 0) == (def != NULL) && (r < 0) == (error != NULL), "a result without its error, or the other way round");
-        check(!error || error_is(error, VIR_ERR_XML_ERROR) || error_is(error, VIR_ERR_CONFIG_UNSUPPORTED), "an odd error code");
+        check((r == 0) == (def != NULL) && (r < 0) == (error != NULL),
+              "a result without its error, or the other way round");
+        check(!error || error_is(error, VIR_ERR_XML_ERROR) || error_is(error, VIR_ERR_CONFIG_UNSUPPORTED),
+              "an odd error code");
         return def;
 }
 
@@ -37,7 +39,8 @@ static void check_round_trip(const DomainDef *def, unsigned parse_flags, unsigne
         check(g_str_equal(text, again), "what was written reads as something else");
 }
 
-/* A definition that passed all checks is complete: completing it again and naming its devices changes nothing that a guest sees. */
+/* A definition that passed all checks is complete: completing it again and naming its devices changes nothing that a
+ * guest sees. */
 static void check_complete(DomainDef *def) {
         g_autoptr(DomainDef) copy = domain_def_copy(def);
         g_autofree char *before = domain_def_format(def, DOMAIN_FORMAT_STATUS), *after = NULL;

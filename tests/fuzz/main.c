@@ -5,10 +5,10 @@
  *
  *     fuzz_x [--runs N] [--seconds N] [--seed N] [--keep FILE] FILE|FOLDER...
  *
- * The same seed gives the same inputs. The input of the moment is always in a shared mapping of the file named by --keep
- * (default: the program's name with ".input", in the working directory); after a crash it is there, cut to its size by
- * its first eight bytes, so "fuzz_x --replay FILE" runs it again. Built with -fsanitize=fuzzer and without this file, the
- * target is an ordinary libFuzzer program.
+ * The same seed gives the same inputs. The input of the moment is always in a shared mapping of the file named by
+ * --keep (default: the program's name with ".input", in the working directory); after a crash it is there, cut to its
+ * size by its first eight bytes, so "fuzz_x --replay FILE" runs it again. Built with -fsanitize=fuzzer and without this
+ * file, the target is an ordinary libFuzzer program.
  */
 
 #include <dirent.h>
@@ -99,8 +99,27 @@ static void delete(Keep *keep, size_t at, size_t n) {
 /* Overwrites 1, 2, 4 or 8 bytes with a number at which things tend to break, in either byte order. */
 static void put_number(Keep *keep, size_t at, uint64_t *random) {
         static const uint64_t numbers[] = {
-                0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000, 0x1000000, 0x4000000, 0x7fffffff, 0x80000000,
-                0xffffffff, 0x100000000, INT64_MAX, (uint64_t) INT64_MAX + 1, UINT64_MAX - 7, UINT64_MAX,
+                0,
+                1,
+                2,
+                0x7f,
+                0x80,
+                0xff,
+                0x100,
+                0x7fff,
+                0x8000,
+                0xffff,
+                0x10000,
+                0x1000000,
+                0x4000000,
+                0x7fffffff,
+                0x80000000,
+                0xffffffff,
+                0x100000000,
+                INT64_MAX,
+                (uint64_t) INT64_MAX + 1,
+                UINT64_MAX - 7,
+                UINT64_MAX,
         };
         uint64_t number = numbers[below(random, G_N_ELEMENTS(numbers))];
         size_t n = (size_t) 1 << below(random, 4);
@@ -187,7 +206,8 @@ int main(int argc, char **argv) {
                 { "seconds", 0, 0, G_OPTION_ARG_INT64, &seconds, "stop after this time", "N" },
                 { "seed", 0, 0, G_OPTION_ARG_INT64, &seed, "of the mutations", "N" },
                 { "keep", 0, 0, G_OPTION_ARG_FILENAME, &keep_path, "where the input of the moment stands", "FILE" },
-                { "replay", 0, 0, G_OPTION_ARG_FILENAME, &replay_path, "run what --keep left, and nothing else", "FILE" },
+                { "replay", 0, 0, G_OPTION_ARG_FILENAME, &replay_path, "run what --keep left, and nothing else",
+                  "FILE" },
                 { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &paths, NULL, "FILE|FOLDER..." },
                 {},
         };

@@ -47,7 +47,8 @@ struct Disk {
 };
 
 static uint64_t *pages_new(uint64_t n) {
-        void *pages = mmap(NULL, n * BLOCK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+        void *pages =
+                mmap(NULL, n * BLOCK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
         return pages == MAP_FAILED ? NULL : pages;
 }
@@ -124,7 +125,8 @@ static int disk_format(Disk *disk) {
         for (uint64_t block = 0; r == 0 && block < disk->n_blocks; block += CHUNK_BLOCKS) {
                 for (unsigned i = 0; i < CHUNK_BLOCKS; i++)
                         memory_pattern(chunk + i * BLOCK_WORDS, BLOCK_WORDS, SEED, block + i, 0);
-                if (pwrite(disk->fd, chunk, CHUNK_BLOCKS * BLOCK_BYTES, (off_t) (block * BLOCK_BYTES)) != CHUNK_BLOCKS * BLOCK_BYTES)
+                if (pwrite(disk->fd, chunk, CHUNK_BLOCKS * BLOCK_BYTES, (off_t) (block * BLOCK_BYTES)) !=
+                    CHUNK_BLOCKS * BLOCK_BYTES)
                         r = -EIO;
         }
         munmap(chunk, CHUNK_BLOCKS * BLOCK_BYTES);
@@ -173,7 +175,8 @@ static void verify_slots(const Worker *worker, DiskVerdict *verdict) {
                 if (!slot->filled)
                         continue;
                 verdict->slots++;
-                if (!memory_pattern_matches(worker->pages + i * BLOCK_WORDS, BLOCK_WORDS, SEED, slot->block, slot->version))
+                if (!memory_pattern_matches(worker->pages + i * BLOCK_WORDS, BLOCK_WORDS, SEED, slot->block,
+                                            slot->version))
                         verdict->bad_slots++;
         }
 }
@@ -193,12 +196,14 @@ int disk_verify(Disk *disk, DiskVerdict *ret_verdict) {
                 verify_slots(worker, &verdict);
         }
         for (uint64_t block = 0; chunk && block < disk->n_blocks; block += CHUNK_BLOCKS) {
-                if (pread(disk->fd, chunk, CHUNK_BLOCKS * BLOCK_BYTES, (off_t) (block * BLOCK_BYTES)) != CHUNK_BLOCKS * BLOCK_BYTES) {
+                if (pread(disk->fd, chunk, CHUNK_BLOCKS * BLOCK_BYTES, (off_t) (block * BLOCK_BYTES)) !=
+                    CHUNK_BLOCKS * BLOCK_BYTES) {
                         verdict.io_errors++;
                         continue;
                 }
                 for (unsigned i = 0; i < CHUNK_BLOCKS; i++, verdict.blocks++)
-                        if (!memory_pattern_matches(chunk + i * BLOCK_WORDS, BLOCK_WORDS, SEED, block + i, disk->versions[block + i]))
+                        if (!memory_pattern_matches(chunk + i * BLOCK_WORDS, BLOCK_WORDS, SEED, block + i,
+                                                    disk->versions[block + i]))
                                 verdict.bad_blocks++;
         }
         if (chunk)

@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * A disk under direct I/O, checked at both ends: reads go straight into pages that nothing else writes (a host that loses sight of
- * such a write leaves an old page behind), and every block's last written version is known (a host that loses a write to the image is
- * found by reading it back).
+ * A disk under direct I/O, checked at both ends: reads go straight into pages that nothing else writes (a host that
+ * loses sight of such a write leaves an old page behind), and every block's last written version is known (a host that
+ * loses a write to the image is found by reading it back).
  *
  * Thread: disk_start() and disk_verify() are called by one thread at a time.
  */
@@ -20,7 +20,8 @@ typedef struct DiskVerdict {
         uint64_t io_errors;
 } DiskVerdict;
 
-/* Writes the first mib of the device, then starts n_threads threads that read and write single blocks. 0 or negative errno. */
+/* Writes the first mib of the device, then starts n_threads threads that read and write single blocks. 0 or negative
+ * errno. */
 int disk_start(const char *device, uint64_t mib, unsigned n_threads, Disk **ret_disk);
 
 /* Operations done so far. */

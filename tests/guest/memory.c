@@ -8,10 +8,10 @@
  *     p % 8 = 5    only the first 64 bytes are new, the rest stays as filled
  *     p % 8 = 6    data, zeros, zeros, data, ...
  *     otherwise    new data over the whole page
- * The writer walks the working set (the first w pages) in rounds; in round k step i writes page (A * i + B(k)) mod w, A being coprime
- * to w, so each round writes each page once, in an order that looks random. With c page writes done, page p has c / w of them, and
- * one more if its step in this round is below c % w; the step is found with the inverse of A. A new working set folds the counts
- * so far into `base`, an array that nobody writes while the writer runs.
+ * The writer walks the working set (the first w pages) in rounds; in round k step i writes page (A * i + B(k)) mod w, A
+ * being coprime to w, so each round writes each page once, in an order that looks random. With c page writes done, page
+ * p has c / w of them, and one more if its step in this round is below c % w; the step is found with the inverse of A.
+ * A new working set folds the counts so far into `base`, an array that nobody writes while the writer runs.
  *
  * Sparse area, page p at stage s:
  *     p % 16 = 0    data, zeros, data, ...
@@ -108,7 +108,8 @@ static void fill_write_page(Memory *memory, uint64_t page, uint64_t version) {
         if (fill_is_zero(page, version))
                 memset(words, 0, PAGE_BYTES);
         else
-                memory_pattern(words, page % 8 == 5 && version > 0 ? PARTIAL_WORDS : PAGE_WORDS, memory->seed, page, version);
+                memory_pattern(words, page % 8 == 5 && version > 0 ? PARTIAL_WORDS : PAGE_WORDS, memory->seed, page,
+                               version);
 }
 
 static uint64_t round_shift(const Memory *memory, uint64_t round) {
@@ -134,7 +135,8 @@ static bool fill_page_ok(const Memory *memory, uint64_t page, bool *ret_zero, si
         bool partial = page % 8 == 5 && version > 0;
 
         *ret_zero = fill_is_zero(page, version);
-        if (*ret_zero ? is_zero(words) : !partial && memory_pattern_matches(words, PAGE_WORDS, memory->seed, page, version))
+        if (*ret_zero ? is_zero(words)
+                      : !partial && memory_pattern_matches(words, PAGE_WORDS, memory->seed, page, version))
                 return true;
         memset(want, 0, sizeof(want));
         if (!*ret_zero)
@@ -325,7 +327,8 @@ uint64_t memory_writes(const Memory *memory) {
 /* ---- whole ---- */
 
 static void *map_area(uint64_t n_pages, int advice) {
-        void *area = mmap(NULL, n_pages * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *area = mmap(NULL, n_pages * PAGE_BYTES, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
         if (area == MAP_FAILED)
                 return NULL;
@@ -384,7 +387,8 @@ static void verify_sparse(Memory *memory, MemoryVerdict *verdict) {
                 verdict->pages++;
                 verdict->data += data;
                 verdict->zero += !data;
-                if (data ? !memory_pattern_matches(words, PAGE_WORDS, memory->seed, sparse_number(page), memory->stage) : !is_zero(words))
+                if (data ? !memory_pattern_matches(words, PAGE_WORDS, memory->seed, sparse_number(page), memory->stage)
+                         : !is_zero(words))
                         verdict_note_bad(verdict, memory->n_fill + page, words[0], 0);
         }
 }

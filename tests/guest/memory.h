@@ -2,9 +2,10 @@
 #pragma once
 
 /*
- * Memory that can be checked: every page's right content follows from (seed, page, number of writes to that page), and the number
- * of writes follows from one counter. No per-page table is needed while the writer runs, so a page and its own record cannot both
- * be lost and still agree; the counter itself goes out with every heartbeat, where the host sees that it never falls back.
+ * Memory that can be checked: every page's right content follows from (seed, page, number of writes to that page), and
+ * the number of writes follows from one counter. No per-page table is needed while the writer runs, so a page and its
+ * own record cannot both be lost and still agree; the counter itself goes out with every heartbeat, where the host sees
+ * that it never falls back.
  *
  * Thread: each call may come from any thread; a lock inside orders them. The writer thread belongs to this file.
  */
@@ -27,14 +28,17 @@ typedef struct MemoryVerdict {
 /* Starts the writer thread, idle. NULL: out of memory. */
 Memory *memory_new(void);
 
-/* Forgets the former areas; fills fill_mib with data and makes a sparse area of sparse_mib beside it. 0 or negative errno. */
+/* Forgets the former areas; fills fill_mib with data and makes a sparse area of sparse_mib beside it. 0 or negative
+ * errno. */
 int memory_fill(Memory *memory, uint64_t fill_mib, uint64_t sparse_mib, uint64_t seed);
 
-/* Writes pages_per_sec pages a second (0: as many as it can) over the first wss_mib of the filled area, until memory_stop(). */
+/* Writes pages_per_sec pages a second (0: as many as it can) over the first wss_mib of the filled area, until
+ * memory_stop(). */
 int memory_write(Memory *memory, uint64_t pages_per_sec, uint64_t wss_mib);
 void memory_stop(Memory *memory);
 
-/* Takes every page of the sparse area to its next stage: data to zero, zero to data, untouched to data to given back. */
+/* Takes every page of the sparse area to its next stage: data to zero, zero to data, untouched to data to given
+ * back. */
 int memory_flip(Memory *memory);
 
 /* Page writes since the fill, without the lock: for the heartbeat. */

@@ -5,19 +5,17 @@
  *
  * Theory of operation
  *
- * Two serial lines. The console (ttyS0) is for people: it takes the commands below and answers them. The control line (ttyS1) takes the
- * same commands and carries the heartbeat besides: a line
- *         H <beat> <milliseconds of the guest's monotonic clock> <page writes>      (hexadecimal)
- * every few milliseconds, from a real-time thread. How long the guest stood still is what the host sees between two of them.
+ * Two serial lines. The console (ttyS0) is for people: it takes the commands below and answers them. The control line
+ * (ttyS1) takes the same commands and carries the heartbeat besides: a line H <beat> <milliseconds of the guest's
+ * monotonic clock> <page writes>      (hexadecimal) every few milliseconds, from a real-time thread. How long the guest
+ * stood still is what the host sees between two of them.
  *
- * A command is a line `<tag> <word> <argument>...`; its answer is one line `R <tag> ok|error ...` with the same tag, so that an
- * answer which was under way while the guest moved is never taken for another's.
+ * A command is a line `<tag> <word> <argument>...`; its answer is one line `R <tag> ok|error ...` with the same tag, so
+ * that an answer which was under way while the guest moved is never taken for another's.
  *
- *         ping                         fill MIB [SPARSE_MIB [SEED]]         write PAGES_PER_SEC WSS_MIB (0: as fast as it can)
- *         stop                         flip (next stage of the sparse area) verify
- *         stats                        heartbeat MSEC (0: none)             disk DEVICE MIB THREADS
- *         diskverify                   poweroff                             reboot
- *         crash
+ *         ping                         fill MIB [SPARSE_MIB [SEED]]         write PAGES_PER_SEC WSS_MIB (0: as fast as
+ * it can) stop                         flip (next stage of the sparse area) verify stats heartbeat MSEC (0: none) disk
+ * DEVICE MIB THREADS diskverify                   poweroff                             reboot crash
  *
  * ACPI's power button, which is what `virsh shutdown` presses, powers off.
  */
@@ -147,7 +145,8 @@ static void *heartbeat_main(void *userdata) {
                 else
                         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
                 line_printf(&workload->control, "H %llx %llx %llx\n", (unsigned long long) ++workload->beats,
-                            (unsigned long long) monotonic_msec(), (unsigned long long) memory_writes(workload->memory));
+                            (unsigned long long) monotonic_msec(),
+                            (unsigned long long) memory_writes(workload->memory));
         }
         return NULL;
 }
@@ -178,12 +177,13 @@ static void command_ping(const Command *command) {
 }
 
 static void command_fill(const Command *command) {
-        command_result(command, memory_fill(command->workload->memory, command_number(command, 0, 0), command_number(command, 1, 0),
-                                            command_number(command, 2, 1)));
+        command_result(command, memory_fill(command->workload->memory, command_number(command, 0, 0),
+                                            command_number(command, 1, 0), command_number(command, 2, 1)));
 }
 
 static void command_write(const Command *command) {
-        command_result(command, memory_write(command->workload->memory, command_number(command, 0, 0), command_number(command, 1, 0)));
+        command_result(command, memory_write(command->workload->memory, command_number(command, 0, 0),
+                                             command_number(command, 1, 0)));
 }
 
 static void command_stop(const Command *command) {
@@ -200,12 +200,15 @@ static void command_verify(const Command *command) {
         uint64_t start = monotonic_msec();
 
         memory_verify(command->workload->memory, &verdict);
-        line_printf(command->line,
-                    "R %s ok pages=%llu data=%llu zero=%llu bad=%llu writes=%llu msec=%llu first_bad=%llu got=%llx want=%llx\n",
-                    command->tag, (unsigned long long) verdict.pages, (unsigned long long) verdict.data, (unsigned long long) verdict.zero,
-                    (unsigned long long) verdict.bad, (unsigned long long) verdict.writes,
-                    (unsigned long long) (monotonic_msec() - start), (unsigned long long) verdict.first_bad,
-                    (unsigned long long) verdict.got, (unsigned long long) verdict.want);
+        line_printf(
+                command->line,
+                "R %s ok pages=%llu data=%llu zero=%llu bad=%llu writes=%llu msec=%llu first_bad=%llu got=%llx "
+                "want=%llx\n",
+                command->tag, (unsigned long long) verdict.pages, (unsigned long long) verdict.data,
+                (unsigned long long) verdict.zero, (unsigned long long) verdict.bad,
+                (unsigned long long) verdict.writes, (unsigned long long) (monotonic_msec() - start),
+                (unsigned long long) verdict.first_bad, (unsigned long long) verdict.got,
+                (unsigned long long) verdict.want);
 }
 
 static void command_stats(const Command *command) {
@@ -213,9 +216,11 @@ static void command_stats(const Command *command) {
         struct sysinfo info = {};
 
         sysinfo(&info);
-        line_printf(command->line, "R %s ok msec=%llu beats=%llu writes=%llu total_kib=%llu free_kib=%llu cpus=%ld disk=%llu\n", command->tag,
-                    (unsigned long long) monotonic_msec(), (unsigned long long) workload->beats,
-                    (unsigned long long) memory_writes(workload->memory), (unsigned long long) info.totalram * info.mem_unit / 1024,
+        line_printf(command->line,
+                    "R %s ok msec=%llu beats=%llu writes=%llu total_kib=%llu free_kib=%llu cpus=%ld disk=%llu\n",
+                    command->tag, (unsigned long long) monotonic_msec(), (unsigned long long) workload->beats,
+                    (unsigned long long) memory_writes(workload->memory),
+                    (unsigned long long) info.totalram * info.mem_unit / 1024,
                     (unsigned long long) info.freeram * info.mem_unit / 1024, sysconf(_SC_NPROCESSORS_ONLN),
                     (unsigned long long) (workload->disk ? disk_operations(workload->disk) : 0));
 }
@@ -232,7 +237,8 @@ static void command_disk(const Command *command) {
         if (workload->disk)
                 r = -EBUSY;
         else if (command->n_args > 0)
-                r = disk_start(command->args[0], command_number(command, 1, 16), (unsigned) command_number(command, 2, 4), &workload->disk);
+                r = disk_start(command->args[0], command_number(command, 1, 16),
+                               (unsigned) command_number(command, 2, 4), &workload->disk);
         command_result(command, r);
 }
 
@@ -251,10 +257,13 @@ static void command_diskverify(const Command *command) {
                 command_result(command, r);
                 return;
         }
-        line_printf(command->line, "R %s ok reads=%llu writes=%llu slots=%llu bad_slots=%llu blocks=%llu bad_blocks=%llu io_errors=%llu\n",
-                    command->tag, (unsigned long long) verdict.reads, (unsigned long long) verdict.writes,
-                    (unsigned long long) verdict.slots, (unsigned long long) verdict.bad_slots, (unsigned long long) verdict.blocks,
-                    (unsigned long long) verdict.bad_blocks, (unsigned long long) verdict.io_errors);
+        line_printf(
+                command->line,
+                "R %s ok reads=%llu writes=%llu slots=%llu bad_slots=%llu blocks=%llu bad_blocks=%llu io_errors=%llu\n",
+                command->tag, (unsigned long long) verdict.reads, (unsigned long long) verdict.writes,
+                (unsigned long long) verdict.slots, (unsigned long long) verdict.bad_slots,
+                (unsigned long long) verdict.blocks, (unsigned long long) verdict.bad_blocks,
+                (unsigned long long) verdict.io_errors);
 }
 
 static void command_poweroff(const Command *command) {
@@ -366,7 +375,8 @@ static void watch_buttons(void) {
 }
 
 int main(int argc, char *argv[]) {
-        static Workload workload = { .command_lock = PTHREAD_MUTEX_INITIALIZER, .heartbeat_msec = HEARTBEAT_DEFAULT_MSEC };
+        static Workload workload = { .command_lock = PTHREAD_MUTEX_INITIALIZER,
+                                     .heartbeat_msec = HEARTBEAT_DEFAULT_MSEC };
         pthread_t thread;
 
         workload.memory = memory_new();

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Another process with a shared mapping of a memfd and a userfaultfd of its own, as QEMU with the shim is to the engine: it reads and
- * writes its memory on request, and the test looks at it from outside.
+ * Another process with a shared mapping of a memfd and a userfaultfd of its own, as QEMU with the shim is to the
+ * engine: it reads and writes its memory on request, and the test looks at it from outside.
  */
 
 #include <stdbool.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Holes of shared memory: which accesses allocate, and what takes pages away again. The engine reads only what SEEK_DATA names, and punches
- * to make a page zero; MADV_DONTNEED would be wrong.
+ * Holes of shared memory: which accesses allocate, and what takes pages away again. The engine reads only what
+ * SEEK_DATA names, and punches to make a page zero; MADV_DONTNEED would be wrong.
  */
 
 #include <errno.h>
@@ -73,7 +73,8 @@ static void test_reading_allocates(void **state) {
         munmap(memory, PAGES * GUEST_PAGE);
 }
 
-/* Punching takes the page from every mapping, in other processes, too; a page that is written again begins with zeros. */
+/* Punching takes the page from every mapping, in other processes, too; a page that is written again begins with
+ * zeros. */
 static void test_punch(void **state) {
         Guest guest;
         guest_start(&guest, PAGES);
@@ -81,7 +82,9 @@ static void test_punch(void **state) {
                 guest_write(&guest, page, 0xaa);
         assert_int_equal(file_pages(guest.memfd), PAGES);
 
-        assert_int_equal(fallocate(guest.memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4 * GUEST_PAGE, 8 * GUEST_PAGE), 0);
+        assert_int_equal(fallocate(guest.memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4 * GUEST_PAGE,
+                                   8 * GUEST_PAGE),
+                         0);
         assert_int_equal(file_pages(guest.memfd), PAGES - 8);
         assert_extent(guest.memfd, 0, 0, 4);
         assert_extent(guest.memfd, 4, 12, PAGES);
@@ -117,7 +120,8 @@ static void test_populate(void **state) {
         munmap(memory, PAGES * GUEST_PAGE);
 }
 
-/* In a process and mount namespace of its own: two mappings of one file on a tmpfs with huge=advise. 77: not possible here. */
+/* In a process and mount namespace of its own: two mappings of one file on a tmpfs with huge=advise. 77: not possible
+ * here. */
 static int large_and_small(void) {
         if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
                 return 77;
@@ -142,7 +146,10 @@ static int large_and_small(void) {
         memset(small, 0xaa, LARGE);
         if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, GUEST_PAGE, GUEST_PAGE) < 0)
                 return 4;
-        return small[0] == 0xaa && small[GUEST_PAGE] == 0 && small[2 * GUEST_PAGE - 1] == 0 && small[2 * GUEST_PAGE] == 0xaa ? 0 : 5;
+        return small[0] == 0xaa && small[GUEST_PAGE] == 0 && small[2 * GUEST_PAGE - 1] == 0 &&
+                               small[2 * GUEST_PAGE] == 0xaa
+                       ? 0
+                       : 5;
 }
 
 static void test_large_folios(void **state) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Asynchronous write protection of shared memory, driven from another process: the userfaultfd came over a socket, the page tables are
- * read in /proc/PID/pagemap.
+ * Asynchronous write protection of shared memory, driven from another process: the userfaultfd came over a socket, the
+ * page tables are read in /proc/PID/pagemap.
  */
 
 #include <glib.h>
@@ -87,18 +87,22 @@ static void test_new_page(void **state) {
         assert_int_equal(file_pages(guest->memfd), PAGES / 2 + 1);
 }
 
-/* A protected page that is punched is not reported: pages that vanish must be found in the file. Written again, it is. */
+/* A protected page that is punched is not reported: pages that vanish must be found in the file. Written again, it
+ * is. */
 static void test_punched_page(void **state) {
         Guest *guest = *state;
 
         assert_scan(guest, PROTECT, "wwwwwwww");
-        assert_int_equal(fallocate(guest->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 * GUEST_PAGE, GUEST_PAGE), 0);
+        assert_int_equal(fallocate(guest->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 * GUEST_PAGE,
+                                   GUEST_PAGE),
+                         0);
         assert_scan(guest, 0, "........");
         guest_write(guest, 2, 5);
         assert_scan(guest, 0, "..w.....");
 }
 
-/* A read changes nothing, and what this process writes through its own mapping is not seen in the other's page table. */
+/* A read changes nothing, and what this process writes through its own mapping is not seen in the other's page
+ * table. */
 static void test_not_a_write(void **state) {
         Guest *guest = *state;
         uint8_t *mine = mmap(NULL, PAGES * GUEST_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, guest->memfd, 0);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Synchronous write protection of shared memory, for kernels without the asynchronous one: the writer waits for our answer. */
+/* Synchronous write protection of shared memory, for kernels without the asynchronous one: the writer waits for our
+ * answer. */
 
 #include <errno.h>
 #include <poll.h>
@@ -70,7 +71,8 @@ static void test_readers_pass(void **state) {
         assert_int_equal(guest_read(&guest, 1), 1);
 }
 
-/* Protection of a hole stays for the page that appears there; without it, nobody hears of a new page, so the extents tell. */
+/* Protection of a hole stays for the page that appears there; without it, nobody hears of a new page, so the extents
+ * tell. */
 static void test_holes(void **state) {
         guest_write_begin(&guest, PAGES - 1, 5);
         assert_int_equal(next_fault(), PAGES - 1);
@@ -92,7 +94,8 @@ static void test_unregister_wakes(void **state) {
         assert_true(guest_wait(&guest, LONG_MSEC));
 }
 
-/* As long as the other process has its own descriptor, ours may go and the writer still waits: nothing is lost when a helper dies. */
+/* As long as the other process has its own descriptor, ours may go and the writer still waits: nothing is lost when a
+ * helper dies. */
 static void test_survives_our_end(void **state) {
         int copy = dup(guest.uffd);
 

@@ -38,7 +38,9 @@ static bool forward(Direction *direction, ProxyFault fault, uint64_t after_bytes
 static _Noreturn void child_main(int listen_fd, unsigned target_port, ProxyFault fault, uint64_t after_bytes) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         int client = accept(listen_fd, NULL, NULL), server = socket(AF_INET, SOCK_STREAM, 0);
-        struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t) target_port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        struct sockaddr_in address = { .sin_family = AF_INET,
+                                       .sin_port = htons((uint16_t) target_port),
+                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
         if (client < 0 || connect(server, (struct sockaddr *) &address, sizeof(address)) < 0)
                 _exit(1);
         Direction directions[] = {
@@ -67,8 +69,8 @@ void proxy_start(Proxy *proxy, unsigned target_port, ProxyFault fault, uint64_t 
         int listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
         socklen_t length = sizeof(address);
-        if (listen_fd < 0 || bind(listen_fd, (struct sockaddr *) &address, sizeof(address)) < 0 || listen(listen_fd, 1) < 0 ||
-            getsockname(listen_fd, (struct sockaddr *) &address, &length) < 0)
+        if (listen_fd < 0 || bind(listen_fd, (struct sockaddr *) &address, sizeof(address)) < 0 ||
+            listen(listen_fd, 1) < 0 || getsockname(listen_fd, (struct sockaddr *) &address, &length) < 0)
                 abort();
         proxy->port = ntohs(address.sin_port);
         proxy->pid = fork();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A bad link: a child process that forwards one TCP connection on 127.0.0.1 and misbehaves after a number of bytes from the client. */
+/* A bad link: a child process that forwards one TCP connection on 127.0.0.1 and misbehaves after a number of bytes from
+ * the client. */
 
 #include <stdint.h>
 #include <sys/types.h>

@@ -5,8 +5,9 @@
  *         slowfs FOLDER MOUNT_POINT DELAY_MSEC
  * It runs in the foreground until it is unmounted or gets SIGTERM.
  *
- * What it is for: a direct read (O_DIRECT) pins its target pages when it begins and writes them when it ends. With a delay in between, a scan
- * of the page tables falls into that time and the write after it goes unseen. A migration that does not know this loses the data.
+ * What it is for: a direct read (O_DIRECT) pins its target pages when it begins and writes them when it ends. With a
+ * delay in between, a scan of the page tables falls into that time and the write after it goes unseen. A migration that
+ * does not know this loses the data.
  */
 
 #define FUSE_USE_VERSION 312
@@ -37,7 +38,8 @@ static const char *relative(const char *path) {
 
 static void *slowfs_init(struct fuse_conn_info *connection, struct fuse_config *config) {
         config->nullpath_ok = 0;
-        config->attr_timeout = config->entry_timeout = 0; /* both hosts' QEMUs write, so sizes and times are never remembered */
+        /* both hosts' QEMUs write, so sizes and times are never remembered */
+        config->attr_timeout = config->entry_timeout = 0;
         return slowfs_get();
 }
 
@@ -95,7 +97,8 @@ static const struct fuse_operations operations = {
 };
 
 int main(int argc, char *argv[]) {
-        char foreground[] = "-f", option[] = "-o", options[] = "allow_other,default_permissions,max_threads=16", *arguments[] = { argv[0], foreground, option, options, NULL, NULL };
+        char foreground[] = "-f", option[] = "-o", options[] = "allow_other,default_permissions,max_threads=16",
+             *arguments[] = { argv[0], foreground, option, options, NULL, NULL };
         SlowFs slowfs = {};
         long delay_msec;
 

@@ -33,7 +33,9 @@ static void test_addresses(void **state) {
 }
 
 static void test_bad_addresses(void **state) {
-        static const char *const uris[] = { "", "tcp:", "tcp://", "tcp://a:0", "tcp://a:65536", "tcp://a:x", "tcp://[::1", "tcp://[::1]7", "rdma://a:1", "unix://relative", "exec:ls" };
+        static const char *const uris[] = { "",          "tcp:",       "tcp://",       "tcp://a:0",  "tcp://a:65536",
+                                            "tcp://a:x", "tcp://[::1", "tcp://[::1]7", "rdma://a:1", "unix://relative",
+                                            "exec:ls" };
 
         for (size_t i = 0; i < G_N_ELEMENTS(uris); i++) {
                 g_auto(MigrationAddress) address = { 0 };
@@ -59,7 +61,8 @@ static void test_parameters(void **state) {
         virTypedParamsAddString(&list, &n, &max, VIR_MIGRATE_PARAM_URI, "tcp://beta");
         virTypedParamsAddString(&list, &n, &max, VIR_MIGRATE_PARAM_DEST_NAME, "vm2");
         virTypedParamsAddULLong(&list, &n, &max, VIR_MIGRATE_PARAM_BANDWIDTH, 7);
-        assert_int_equal(migration_params_parse(list, n, VIR_MIGRATE_LIVE | VIR_MIGRATE_PERSIST_DEST, &params, NULL), 0);
+        assert_int_equal(migration_params_parse(list, n, VIR_MIGRATE_LIVE | VIR_MIGRATE_PERSIST_DEST, &params, NULL),
+                         0);
         assert_string_equal(params.uri, "tcp://beta");
         assert_string_equal(params.name, "vm2");
         assert_int_equal(params.bandwidth_mib, 7);

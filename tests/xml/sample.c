@@ -66,9 +66,10 @@ char *sample_xml(const char *top, const char *devices) {
         bool has_os = top && strstr(top, "<os"), has_name = top && strstr(top, "<name>");
         bool has_memory = top && (g_str_has_prefix(top, "<memory>") || g_str_has_prefix(top, "<memory "));
 
-        return g_strdup_printf("<domain type='qemu'>%s<uuid>11111111-2222-4333-8444-555555555555</uuid>%s%s%s<devices>%s</devices></domain>",
-                               has_name ? "" : "<name>sample</name>", has_memory ? "" : "<memory unit='MiB'>512</memory>",
-                               has_os ? "" : "<os><type arch='x86_64' machine='q35'>hvm</type></os>", top ?: "", devices ?: "");
+        return g_strdup_printf(
+                "<domain type='qemu'>%s<uuid>11111111-2222-4333-8444-555555555555</uuid>%s%s%s<devices>%s</devices></domain>",
+                has_name ? "" : "<name>sample</name>", has_memory ? "" : "<memory unit='MiB'>512</memory>",
+                has_os ? "" : "<os><type arch='x86_64' machine='q35'>hvm</type></os>", top ?: "", devices ?: "");
 }
 
 DomainDef *sample_parse(const char *xml, unsigned flags) {
@@ -107,5 +108,6 @@ void sample_refuse(const SampleRefusal *refusal) {
         assert_true(r < 0);
         assert_non_null(error);
         if (error_code(error) != refusal->code || !strstr(error->message, refusal->text))
-                fail_msg("refused with %d '%s', wanted %d '%s':\n%s", error_code(error), error->message, refusal->code, refusal->text, xml);
+                fail_msg("refused with %d '%s', wanted %d '%s':\n%s", error_code(error), error->message, refusal->code,
+                         refusal->text, xml);
 }

@@ -4,9 +4,9 @@
 #include "tests/xml/sample.h"
 
 #define TOP "<vcpu>2</vcpu><features><acpi/></features>"
-#define DEVICES                                                                                                                            \
-        "<disk><source file='/a'/><target dev='vda'/><serial>S</serial></disk><interface type='bridge'><mac address='52:54:00:00:00:01'/>"  \
-        "<source bridge='br0'/><target dev='tap0'/><model type='virtio'/></interface><serial type='file'><source path='/s'/></serial>"      \
+#define DEVICES \
+        "<disk><source file='/a'/><target dev='vda'/><serial>S</serial></disk><interface type='bridge'><mac address='52:54:00:00:00:01'/>" \
+        "<source bridge='br0'/><target dev='tap0'/><model type='virtio'/></interface><serial type='file'><source path='/s'/></serial>" \
         "<graphics type='vnc' port='5901' listen='0.0.0.0'/><video><model type='vga'/></video>"
 
 /* from is replaced by to in the XML of the destination; text is what the refusal says, NULL if there is none. */
@@ -30,7 +30,8 @@ static const AbiCase cases[] = {
         { "555555555555", "555555555556", "'uuid'" },
         { "MiB'>512", "MiB'>513", "another 'memory': '524288' on the source, '525312' on the destination" },
         { "<vcpu>2", "<vcpu>3", "another 'vcpu': '2'" },
-        { "machine='q35'", "machine='pc-q35-7.1'", "another 'os/type/@machine': 'pc-q35-7.2' on the source, 'pc-q35-7.1'" },
+        { "machine='q35'", "machine='pc-q35-7.1'",
+          "another 'os/type/@machine': 'pc-q35-7.2' on the source, 'pc-q35-7.1'" },
         { "<acpi/>", "<acpi/><apic/>", "another 'features/apic': '' on the source, 'yes' on the destination" },
         { "<vcpu>2", "<cpu><model>Nehalem</model></cpu><vcpu>2", "another 'cpu/@mode'" },
         { "<serial>S<", "<serial>T<", "another 'devices/disk[1]/serial': 'S' on the source, 'T'" },

@@ -8,11 +8,26 @@ static void test_parse(void **state) {
                 int result;
                 const char *canonical;
         } cases[] = {
-                { "0", 0, "0" },           { "0-3", 0, "0-3" },          { " 1 , 3-4 ", 0, "1,3-4" }, { "0-5,^2", 0, "0-1,3-5" },
-                { "63,64,65", 0, "63-65" }, { "16383", 0, "16383" },     { "5,1", 0, "1,5" },         { "3-3", 0, "3" },
-                { "", -EINVAL, NULL },     { ",", -EINVAL, NULL },       { "1,", -EINVAL, NULL },     { "3-1", -EINVAL, NULL },
-                { "^1", -EINVAL, NULL },   { "1-", -EINVAL, NULL },      { "a", -EINVAL, NULL },      { "1 2", -EINVAL, NULL },
-                { "1,^1", -EINVAL, NULL }, { "^0-3", -EINVAL, NULL },    { "-1", -EINVAL, NULL },     { "16384", -ERANGE, NULL },
+                { "0", 0, "0" },
+                { "0-3", 0, "0-3" },
+                { " 1 , 3-4 ", 0, "1,3-4" },
+                { "0-5,^2", 0, "0-1,3-5" },
+                { "63,64,65", 0, "63-65" },
+                { "16383", 0, "16383" },
+                { "5,1", 0, "1,5" },
+                { "3-3", 0, "3" },
+                { "", -EINVAL, NULL },
+                { ",", -EINVAL, NULL },
+                { "1,", -EINVAL, NULL },
+                { "3-1", -EINVAL, NULL },
+                { "^1", -EINVAL, NULL },
+                { "1-", -EINVAL, NULL },
+                { "a", -EINVAL, NULL },
+                { "1 2", -EINVAL, NULL },
+                { "1,^1", -EINVAL, NULL },
+                { "^0-3", -EINVAL, NULL },
+                { "-1", -EINVAL, NULL },
+                { "16384", -ERANGE, NULL },
                 { "0-99999999999999999999", -ERANGE, NULL },
         };
 

@@ -27,7 +27,8 @@ static void test_round_trip(void **state) {
         g_autoptr(GPtrArray) files = sample_files("complete", ".out");
 
         for (unsigned i = 0; i < files->len; i++) {
-                g_autofree char *xml = sample_read(g_ptr_array_index(files, i)), *again = NULL, *completed = NULL, *copied = NULL;
+                g_autofree char *xml = sample_read(g_ptr_array_index(files, i)), *again = NULL, *completed = NULL,
+                                *copied = NULL;
                 g_autoptr(DomainDef) def = sample_parse(xml, 0), copy = NULL;
                 g_autoptr(GError) error = NULL;
 
@@ -45,7 +46,8 @@ static void test_round_trip(void **state) {
 
 static void test_random_parts(void **state) {
         g_autofree char *xml = sample_xml("<genid/>", "<interface type='user'/><interface type='user'/>");
-        g_autofree char *without_uuid = g_strdup_printf("%.*s%s", (int) (strstr(xml, "<uuid>") - xml), xml, strstr(xml, "</uuid>") + 7);
+        g_autofree char *without_uuid =
+                g_strdup_printf("%.*s%s", (int) (strstr(xml, "<uuid>") - xml), xml, strstr(xml, "</uuid>") + 7);
         g_autoptr(DomainDef) a = sample_complete(without_uuid), b = sample_complete(without_uuid);
         const NetDef *first = g_ptr_array_index(a->nets, 0), *second = g_ptr_array_index(a->nets, 1);
 
@@ -79,9 +81,10 @@ static void test_memory(void **state) {
 
 /* The spare root port is added once, and only where the XML has no topology of its own. */
 static void test_spare_port(void **state) {
-        g_autofree char *plain = sample_xml("", ""), *own = sample_xml("", "<controller type='pci' index='0' model='pcie-root'/>"
-                                                                           "<controller type='pci' model='pcie-root-port'/>"
-                                                                           "<controller type='pci' model='pcie-root-port'/>");
+        g_autofree char *plain = sample_xml("", ""),
+                        *own = sample_xml("", "<controller type='pci' index='0' model='pcie-root'/>"
+                                              "<controller type='pci' model='pcie-root-port'/>"
+                                              "<controller type='pci' model='pcie-root-port'/>");
         g_autoptr(DomainDef) a = sample_complete(plain), b = sample_complete(own);
         unsigned ports[2] = {};
 
@@ -89,7 +92,8 @@ static void test_spare_port(void **state) {
                 const DomainDef *def = i ? b : a;
 
                 for (unsigned j = 0; j < def->controllers->len; j++)
-                        ports[i] += ((const ControllerDef *) g_ptr_array_index(def->controllers, j))->model == CONTROLLER_MODEL_PCIE_ROOT_PORT;
+                        ports[i] += ((const ControllerDef *) g_ptr_array_index(def->controllers, j))->model ==
+                                    CONTROLLER_MODEL_PCIE_ROOT_PORT;
         }
         assert_int_equal(ports[0], 3); /* usb, balloon, spare */
         assert_int_equal(ports[1], 2);

@@ -3,7 +3,8 @@
 
 #include "tests/xml/sample.h"
 
-/* data/live/X.xml is what stock libvirt 9.0 says of a running guest; X.status is that with live data kept, X.inactive without. */
+/* data/live/X.xml is what stock libvirt 9.0 says of a running guest; X.status is that with live data kept, X.inactive
+ * without. */
 
 static char *sibling(const char *file, const char *suffix) {
         return g_strdup_printf("%.*s%s", (int) (strlen(file) - strlen("xml")), file, suffix);
@@ -14,9 +15,11 @@ static void test_golden(void **state) {
 
         for (unsigned i = 0; i < files->len; i++) {
                 const char *file = g_ptr_array_index(files, i);
-                g_autofree char *xml = sample_read(file), *status_file = sibling(file, "status"), *inactive_file = sibling(file, "inactive");
+                g_autofree char *xml = sample_read(file), *status_file = sibling(file, "status"),
+                                *inactive_file = sibling(file, "inactive");
                 g_autofree char *status = NULL, *inactive = NULL, *formatted = NULL, *migratable = NULL;
-                g_autoptr(DomainDef) live = sample_parse(xml, DOMAIN_PARSE_STATUS), dead = sample_parse(xml, DOMAIN_PARSE_INACTIVE);
+                g_autoptr(DomainDef) live = sample_parse(xml, DOMAIN_PARSE_STATUS),
+                                     dead = sample_parse(xml, DOMAIN_PARSE_INACTIVE);
 
                 status = domain_def_format(live, DOMAIN_FORMAT_STATUS);
                 sample_golden(status_file, status);
@@ -60,7 +63,10 @@ static void test_aliases(void **state) {
 }
 
 static void test_user_alias(void **state) {
-        g_autofree char *xml = sample_xml("", "<interface type='user'><alias name='ua-mine'/></interface><interface type='user'><alias name='net7'/></interface>");
+        g_autofree char *xml = sample_xml(
+                "",
+                "<interface type='user'><alias name='ua-mine'/></interface><interface type='user'><alias "
+                "name='net7'/></interface>");
         g_autoptr(DomainDef) def = sample_complete(xml);
         const NetDef *first = g_ptr_array_index(def->nets, 0), *second = g_ptr_array_index(def->nets, 1);
 
@@ -90,7 +96,8 @@ static void test_console_follows(void **state) {
 }
 
 static void test_secret(void **state) {
-        g_autofree char *xml = sample_xml("", "<graphics type='vnc' passwd='geheim'/>"), *plain = NULL, *secure = NULL, *status = NULL;
+        g_autofree char *xml = sample_xml("", "<graphics type='vnc' passwd='geheim'/>"), *plain = NULL, *secure = NULL,
+                        *status = NULL;
         g_autoptr(DomainDef) def = sample_complete(xml);
 
         plain = domain_def_format(def, 0);
@@ -103,19 +110,27 @@ static void test_secret(void **state) {
 
 /* What was made up for a running guest is known by its form and dropped. */
 static void test_made_up(void **state) {
-        g_autofree char *xml = sample_xml("",
-                "<channel type='unix'><source mode='bind' path='/run/ferry/channel/target/domain-3-a b/one'/><target type='virtio' name='one'/></channel>"
-                "<channel type='unix'><source mode='bind' path='/run/libvirt/qemu/channel/3-vm/two'/><target type='virtio' name='two'/></channel>"
-                "<channel type='unix'><source mode='bind' path='/srv/vm/domain-x/three'/><target type='virtio' name='three'/></channel>"
-                "<channel type='unix'><source mode='bind' path='/run/libvirt/ferry/domains/vm-11111111/channel3.sock'/><target type='virtio' name='four'/></channel>"
+        g_autofree char *xml = sample_xml(
+                "",
+                "<channel type='unix'><source mode='bind' path='/run/ferry/channel/target/domain-3-a b/one'/><target "
+                "type='virtio' name='one'/></channel>"
+                "<channel type='unix'><source mode='bind' path='/run/libvirt/qemu/channel/3-vm/two'/><target "
+                "type='virtio' name='two'/></channel>"
+                "<channel type='unix'><source mode='bind' path='/srv/vm/domain-x/three'/><target type='virtio' "
+                "name='three'/></channel>"
+                "<channel type='unix'><source mode='bind' "
+                "path='/run/libvirt/ferry/domains/vm-11111111/channel3.sock'/><target type='virtio' "
+                "name='four'/></channel>"
                 "<graphics type='vnc' port='5903' autoport='yes'/>"
                 "<interface type='bridge'><source bridge='br0'/><target dev='vnet12'/></interface>"
                 "<interface type='bridge'><source bridge='br0'/><target dev='vnetwork'/></interface>");
-        g_autoptr(DomainDef) def = sample_parse(xml, DOMAIN_PARSE_INACTIVE), live = sample_parse(xml, DOMAIN_PARSE_STATUS);
+        g_autoptr(DomainDef) def = sample_parse(xml, DOMAIN_PARSE_INACTIVE),
+                             live = sample_parse(xml, DOMAIN_PARSE_STATUS);
 
         assert_null(((const CharDef *) g_ptr_array_index(def->channels, 0))->source_path);
         assert_null(((const CharDef *) g_ptr_array_index(def->channels, 1))->source_path);
-        assert_string_equal(((const CharDef *) g_ptr_array_index(def->channels, 2))->source_path, "/srv/vm/domain-x/three");
+        assert_string_equal(((const CharDef *) g_ptr_array_index(def->channels, 2))->source_path,
+                            "/srv/vm/domain-x/three");
         assert_null(((const CharDef *) g_ptr_array_index(def->channels, 3))->source_path);
         assert_int_equal(((const GraphicsDef *) g_ptr_array_index(def->graphics, 0))->port, -1);
         assert_null(((const NetDef *) g_ptr_array_index(def->nets, 0))->target);

@@ -9,9 +9,11 @@
 #define SCHEMA_DIR FERRY_SOURCE_DIR "/xml/schema"
 
 static const char comment[] =
-        "SPDX-License" "-Identifier: LGPL-2.1-or-later\n"
+        "SPDX-License"
+        "-Identifier: LGPL-2.1-or-later\n"
         "\n"
-        "What Ferry accepts as domain XML. Written by tests/xml/test-schema.c from the tables in xml/spec_*.c: change those, then run the test\n"
+        "What Ferry accepts as domain XML. Written by tests/xml/test-schema.c from the tables in xml/spec_*.c: change "
+        "those, then run the test\n"
         "with FERRY_REGENERATE=1. Order does not matter anywhere.\n";
 
 static void test_current(void **state) {
@@ -26,13 +28,15 @@ static void ignore_error(void *userdata, xmlError *error) {
 static int parse_validated(const char *xml, GError **reterr) {
         g_autoptr(DomainDef) def = NULL;
 
-        return domain_def_parse(xml, strlen(xml), DOMAIN_PARSE_VALIDATE | DOMAIN_PARSE_STATUS, SCHEMA_DIR, &def, reterr);
+        return domain_def_parse(xml, strlen(xml), DOMAIN_PARSE_VALIDATE | DOMAIN_PARSE_STATUS, SCHEMA_DIR, &def,
+                                reterr);
 }
 
 /* Everything that the parser takes from the data files fits the schema. */
 static void test_accepts(void **state) {
         static const char *const sources[][2] = {
-                { "complete", ".xml" }, { "complete", ".out" }, { "live", ".xml" }, { "live", ".status" }, { "live", ".inactive" },
+                { "complete", ".xml" }, { "complete", ".out" },  { "live", ".xml" },
+                { "live", ".status" },  { "live", ".inactive" },
         };
 
         for (unsigned i = 0; i < G_N_ELEMENTS(sources); i++) {
@@ -111,7 +115,8 @@ static char *find_section(const char *page, const char *element) {
         return end ? g_strndup(start, (size_t) (end - start)) : g_strdup(start);
 }
 
-static unsigned check_documented(const char *page, const char *section, const BindSpec *spec, const char *prefix, GHashTable *seen) {
+static unsigned check_documented(const char *page, const char *section, const BindSpec *spec, const char *prefix,
+                                 GHashTable *seen) {
         g_autofree char *own = find_section(page, spec->name);
         unsigned n = 0;
 

@@ -4,11 +4,18 @@
 
 static void test_parse(void **state) {
         static const char *const good[] = {
-                "00112233-4455-6677-8899-aabbccddeeff", "00112233445566778899AABBCCDDEEFF", " 0011-2233-4455-6677-8899-aabb-ccdd-eeff\n",
+                "00112233-4455-6677-8899-aabbccddeeff",
+                "00112233445566778899AABBCCDDEEFF",
+                " 0011-2233-4455-6677-8899-aabb-ccdd-eeff\n",
         };
         static const char *const bad[] = {
-                "", "00112233-4455-6677-8899-aabbccddeef", "00112233-4455-6677-8899-aabbccddeeff0", "-00112233445566778899aabbccddeeff",
-                "0-0112233445566778899aabbccddeeff", "g0112233-4455-6677-8899-aabbccddeeff", "00112233--4455-6677-8899-aabbccddeeff",
+                "",
+                "00112233-4455-6677-8899-aabbccddeef",
+                "00112233-4455-6677-8899-aabbccddeeff0",
+                "-00112233445566778899aabbccddeeff",
+                "0-0112233445566778899aabbccddeeff",
+                "g0112233-4455-6677-8899-aabbccddeeff",
+                "00112233--4455-6677-8899-aabbccddeeff",
         };
         unsigned char uuid[UUID_BYTES];
         char text[UUID_TEXT_SIZE];
