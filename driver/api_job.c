@@ -6,6 +6,7 @@
 
 #include "driver/base/error.h"
 #include "driver/base/i18n.h"
+#include "driver/base/units.h"
 #include "driver/driver.h"
 #include "driver/driver_internal.h"
 #include "driver/migration/job_stats.h"
@@ -14,7 +15,7 @@
 #define DOWNTIME_DEFAULT_MSEC 300
 #define DOWNTIME_MAX_MSEC 2000000 /* QEMU's limit */
 /* What an unlimited speed reads as: libvirt's own number, the largest MiB/s whose bytes fit 63 bits. */
-#define SPEED_UNLIMITED_MIB (INT64_MAX / (1024 * 1024))
+#define SPEED_UNLIMITED_MIB (INT64_MAX / (int64_t) MIB)
 
 int driver_domain_job_info(DriverClient *client, const unsigned char *uuid, virDomainJobInfo *ret_info,
                            GError **reterr) {
@@ -156,18 +157,30 @@ int driver_migrate_get_max_downtime(DriverClient *client, const unsigned char *u
         return r;
 }
 
+/* Sets what applies to the running job as well, if it is in that part of the migration. */
+static int set_running_speed(Migration *migration, bool postcopy, uint64_t limited_mib, GError **reterr) {
+        bool now;
+
+        if (postcopy)
+                migration->params.postcopy_bandwidth_mib = 0;
+        else
+                migration->params.bandwidth_mib = 0;
+        now = migration->phase == (postcopy ? MIGRATION_PHASE_POSTCOPY : MIGRATION_PHASE_PRECOPY);
+        if (!now || migration->incoming)
+                return 0;
+        return engine_source_set_bandwidth(migration->engine, limited_mib * MIB, reterr);
+}
+
 int driver_migrate_set_max_speed(DriverClient *client, const unsigned char *uuid, uint64_t mib_per_sec, unsigned flags,
                                  GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         uint64_t limited = mib_per_sec >= SPEED_UNLIMITED_MIB ? 0 : mib_per_sec;
+        bool postcopy = flags & VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY;
         int r;
 
         r = driver_check_write(client, "migrate-setspeed", reterr);
-        if (r >= 0 && flags & VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY)
-                r = error_set(reterr, VIR_ERR_ARGUMENT_UNSUPPORTED,
-                              _("'--postcopy' is not supported by this version of Ferry: leave it out"));
         if (r >= 0)
-                r = driver_check_flags(flags, 0, "migrate-setspeed", reterr);
+                r = driver_check_flags(flags, VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY, "migrate-setspeed", reterr);
         if (r >= 0)
                 r = driver_find_active(client, uuid, &domain, reterr);
         if (r >= 0 && mib_per_sec > SPEED_UNLIMITED_MIB)
@@ -175,28 +188,43 @@ int driver_migrate_set_max_speed(DriverClient *client, const unsigned char *uuid
                               (unsigned long long) SPEED_UNLIMITED_MIB + 1);
         if (r < 0)
                 return r;
-        domain->max_speed_mib = limited;
-        if (domain->migration)
-                domain->migration->params.bandwidth_mib = 0;
+        if (postcopy)
+                domain->max_postcopy_speed_mib = limited;
+        else
+                domain->max_speed_mib = limited;
         guest_save(&client->driver->guests, domain);
-        if (domain->migration && !domain->migration->incoming && domain->migration->phase == MIGRATION_PHASE_PRECOPY)
-                return engine_source_set_bandwidth(domain->migration->engine, limited * 1024 * 1024, reterr);
-        return 0;
+        return domain->migration ? set_running_speed(domain->migration, postcopy, limited, reterr) : 0;
 }
 
 int driver_migrate_get_max_speed(DriverClient *client, const unsigned char *uuid, uint64_t *ret_mib_per_sec,
                                  unsigned flags, GError **reterr) {
         g_autoptr(Domain) domain = NULL;
-        int r = 0;
+        uint64_t limit;
+        int r;
 
-        if (flags & VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY)
-                r = error_set(reterr, VIR_ERR_ARGUMENT_UNSUPPORTED,
-                              _("'--postcopy' is not supported by this version of Ferry: leave it out"));
-        if (r >= 0)
-                r = driver_check_flags(flags, 0, "migrate-getspeed", reterr);
+        r = driver_check_flags(flags, VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY, "migrate-getspeed", reterr);
         if (r >= 0)
                 r = driver_find(client, uuid, &domain, reterr);
+        if (r < 0)
+                return r;
+        limit = flags & VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY ? domain->max_postcopy_speed_mib : domain->max_speed_mib;
+        *ret_mib_per_sec = limit > 0 ? limit : SPEED_UNLIMITED_MIB;
+        return 0;
+}
+
+int driver_migrate_start_postcopy(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr) {
+        g_autoptr(Domain) domain = NULL;
+        int r;
+
+        r = driver_check_write(client, "migrate-postcopy", reterr);
         if (r >= 0)
-                *ret_mib_per_sec = domain->max_speed_mib > 0 ? domain->max_speed_mib : SPEED_UNLIMITED_MIB;
-        return r;
+                r = driver_check_flags(flags, 0, "migrate-postcopy", reterr);
+        if (r >= 0)
+                r = driver_find_active(client, uuid, &domain, reterr);
+        if (r < 0)
+                return r;
+        if (!domain->migration || domain->migration->incoming)
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                 _("post-copy can only be started while outgoing migration is in progress"));
+        return migration_src_start_postcopy(domain->migration, reterr);
 }

@@ -214,11 +214,16 @@ int driver_migrate_set_max_downtime(DriverClient *client, const unsigned char *u
                                     GError **reterr);
 int driver_migrate_get_max_downtime(DriverClient *client, const unsigned char *uuid, uint64_t *ret_msec, unsigned flags,
                                     GError **reterr);
-/* [fiber] */
+/* Speeds: of precopy, or, with flag VIR_DOMAIN_MIGRATE_MAX_SPEED_POSTCOPY, of the pages that are pushed in postcopy.
+ * [fiber] */
 int driver_migrate_set_max_speed(DriverClient *client, const unsigned char *uuid, uint64_t mib_per_sec, unsigned flags,
                                  GError **reterr);
 int driver_migrate_get_max_speed(DriverClient *client, const unsigned char *uuid, uint64_t *ret_mib_per_sec,
                                  unsigned flags, GError **reterr);
+
+/* Switches a running migration that was begun with VIR_MIGRATE_POSTCOPY to postcopy as soon as that can be. Returns at
+ * once. */
+int driver_migrate_start_postcopy(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr);
 
 /* A cookie: opaque bytes that the client carries between the two sides. Owned by the caller, g_free(data). */
 typedef struct DriverCookie {

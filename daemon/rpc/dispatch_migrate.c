@@ -89,6 +89,11 @@ HANDLER(get_max_speed) {
         return r;
 }
 
+HANDLER(start_post_copy) {
+        const remote_domain_migrate_start_post_copy_args *args = argp;
+        return driver_migrate_start_postcopy(call->driver, dispatch_uuid(&args->dom), args->flags, reterr);
+}
+
 /* ---- the arguments of the phases ---- */
 
 static void migrate_args_clear(DriverMigrateArgs *args) {
@@ -373,6 +378,8 @@ static const Procedure procedures[] = {
           RET(remote_domain_migrate_finish3_params_ret), .func = finish3_params },
         { PROCEDURE(DOMAIN_MIGRATE_CONFIRM3_PARAMS), ARGS(remote_domain_migrate_confirm3_params_args),
           .func = confirm3_params },
+        { PROCEDURE(DOMAIN_MIGRATE_START_POST_COPY), ARGS(remote_domain_migrate_start_post_copy_args),
+          .func = start_post_copy },
         { PROCEDURE(DOMAIN_MIGRATE_GET_MAX_DOWNTIME), ARGS(remote_domain_migrate_get_max_downtime_args),
           RET(remote_domain_migrate_get_max_downtime_ret), .func = get_max_downtime },
         { PROCEDURE(DOMAIN_ABORT_JOB_FLAGS), ARGS(remote_domain_abort_job_flags_args), .func = abort_job_flags },

@@ -41,6 +41,7 @@ typedef struct Domain {
         DomainJob job;
         uint64_t max_downtime_msec;   /* migrate-setmaxdowntime; kept for the next migration as well */
         uint64_t max_speed_mib;       /* migrate-setspeed, MiB/s */
+        uint64_t max_postcopy_speed_mib; /* migrate-setspeed --postcopy */
         uint64_t started_usec;        /* realtime */
 
         Qemu *qemu;                   /* driver/guest's */

@@ -35,6 +35,7 @@ int guest_save(GuestManager *manager, Domain *domain) {
         json_add_uint64(status, "started", domain->started_usec);
         json_add_uint64(status, "max-downtime", domain->max_downtime_msec);
         json_add_uint64(status, "max-speed", domain->max_speed_mib);
+        json_add_uint64(status, "max-postcopy-speed", domain->max_postcopy_speed_mib);
         json_add_string(status, "live", xml);
         json_add(status, "qemu", qemu_save(domain->qemu));
         if (domain->migration_saved)
@@ -103,6 +104,7 @@ static int guest_reattach(GuestManager *manager, const char *name, GError **rete
         domain->started_usec = json_get_uint64(status, "started", 0);
         domain->max_downtime_msec = json_get_uint64(status, "max-downtime", 0);
         domain->max_speed_mib = json_get_uint64(status, "max-speed", 0);
+        domain->max_postcopy_speed_mib = json_get_uint64(status, "max-postcopy-speed", 0);
         domain->migration_saved = json_object_get(json_get(status, "migration"));
         link = guest_link_new(manager, domain);
         r = qemu_reattach(manager->event, &manager->settings, json_get(status, "qemu"), &guest_qemu_callbacks, link,

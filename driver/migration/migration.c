@@ -22,6 +22,8 @@ static const char *const phase_names[_MIGRATION_PHASE_MAX] = {
         [MIGRATION_PHASE_COMMITTING] = "committing",
         [MIGRATION_PHASE_COMMITTED] = "committed",
         [MIGRATION_PHASE_UNKNOWN] = "unknown",
+        [MIGRATION_PHASE_POSTCOPY] = "postcopy",
+        [MIGRATION_PHASE_POSTCOPY_PAUSED] = "postcopy-paused",
         [MIGRATION_PHASE_PREPARED] = "prepared",
         [MIGRATION_PHASE_LOADED] = "loaded",
         [MIGRATION_PHASE_STARTED] = "started",
@@ -141,7 +143,9 @@ int migration_set_phase(Migration *migration, MigrationPhase phase) {
         if (domain->migration != migration)
                 return 0;
         domain->handing_over = phase == MIGRATION_PHASE_STOP_AND_COPY || phase == MIGRATION_PHASE_COMMITTING || phase == MIGRATION_PHASE_UNKNOWN ||
-                               (phase == MIGRATION_PHASE_COMMITTED && !migration->incoming);
+                               (!migration->incoming &&
+                                (phase == MIGRATION_PHASE_COMMITTED || phase == MIGRATION_PHASE_POSTCOPY ||
+                                 phase == MIGRATION_PHASE_POSTCOPY_PAUSED));
         json_object_put(domain->migration_saved);
         domain->migration_saved = migration_saved(migration);
         r = guest_save(migration->context->guests, domain);

@@ -21,6 +21,9 @@
  *
  *   source:      BEGIN -> PRECOPY -> STOP_AND_COPY -> COMMITTING -> COMMITTED | UNKNOWN -> (Confirm)
  *   destination: PREPARED -> LOADED -> COMMITTED -> STARTED -> (Finish)
+ *
+ * In postcopy, between COMMITTING and COMMITTED on the source, between COMMITTED and STARTED on the destination:
+ *   POSTCOPY <-> POSTCOPY_PAUSED
  */
 typedef enum MigrationPhase {
         MIGRATION_PHASE_BEGIN,         /* source: the job is held, nothing has been touched */
@@ -29,6 +32,8 @@ typedef enum MigrationPhase {
         MIGRATION_PHASE_COMMITTING,    /* source: COMMIT is being sent: from here on only the destination knows */
         MIGRATION_PHASE_COMMITTED,     /* source: the destination runs the guest. destination: COMMIT has arrived */
         MIGRATION_PHASE_UNKNOWN,       /* source: no answer to COMMIT: paused until Finish or Confirm settles it */
+        MIGRATION_PHASE_POSTCOPY,      /* the destination runs the guest, the source still has some of its RAM */
+        MIGRATION_PHASE_POSTCOPY_PAUSED, /* the same, but nothing connects the two: waits for --postcopy-resume */
         MIGRATION_PHASE_PREPARED,      /* destination: waits for memory */
         MIGRATION_PHASE_LOADED,        /* destination: everything has arrived, waits for COMMIT */
         MIGRATION_PHASE_STARTED,       /* destination: the guest runs (or is paused, as asked) here for good */
@@ -71,6 +76,7 @@ struct Migration {
         GError *failure;            /* the engine's first error */
         bool engine_gone, ready, committed, running, abandoned, guest_exited;
         bool abort_requested;
+        bool postcopy_requested;    /* source: somebody wants the switch to postcopy now */
         bool stopped_here;          /* source: the guest ran until we stopped it */
         uint64_t iterations;        /* number of the last iteration event */
 

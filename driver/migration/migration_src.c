@@ -468,3 +468,13 @@ int migration_src_abort(Migration *unowned, GError **reterr) {
         fiber_cond_broadcast(&migration->changed);
         return 0;
 }
+
+int migration_src_start_postcopy(Migration *migration, GError **reterr) {
+        if (!(migration->params.flags & VIR_MIGRATE_POSTCOPY))
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                 _("migration of domain '%s' was not started with '--postcopy', so it cannot switch to postcopy"),
+                                 migration->domain->name);
+        migration->postcopy_requested = true;
+        fiber_cond_broadcast(&migration->changed);
+        return 0;
+}

@@ -23,5 +23,8 @@ int migration_src_confirm(Migration *migration, bool cancelled, GError **reterr)
 /* The client that began it is gone: settles what can be settled. Fiber. */
 void migration_src_client_gone(Migration *migration);
 
+/* migrate-postcopy: the switch comes as soon as the engine can. OPERATION_INVALID if it was not begun with --postcopy. */
+int migration_src_start_postcopy(Migration *migration, GError **reterr);
+
 /* domjobabort. OPERATION_INVALID when it is too late. In phase UNKNOWN it is the operator's word that the destination does not run the guest. */
 int migration_src_abort(Migration *migration, GError **reterr);

@@ -60,6 +60,14 @@ static int take_string(const virTypedParameter *param, char **field, GError **re
         return 0;
 }
 
+static int take_number(const virTypedParameter *param, uint64_t *field, GError **reterr) {
+        if (param->type != VIR_TYPED_PARAM_ULLONG)
+                return error_set(reterr, VIR_ERR_INVALID_ARG,
+                                 _("migration parameter '%s' must be an unsigned number"), param->field);
+        *field = param->value.ul;
+        return 0;
+}
+
 static int take_param(const virTypedParameter *param, MigrationParams *params, GError **reterr) {
         const struct {
                 const char *name;
@@ -75,13 +83,10 @@ static int take_param(const virTypedParameter *param, MigrationParams *params, G
         for (size_t i = 0; i < G_N_ELEMENTS(strings); i++)
                 if (strcmp(param->field, strings[i].name) == 0)
                         return take_string(param, strings[i].field, reterr);
-        if (strcmp(param->field, VIR_MIGRATE_PARAM_BANDWIDTH) == 0) {
-                if (param->type != VIR_TYPED_PARAM_ULLONG)
-                        return error_set(reterr, VIR_ERR_INVALID_ARG, _("migration parameter '%s' must be an unsigned number"),
-                                         param->field);
-                params->bandwidth_mib = param->value.ul;
-                return 0;
-        }
+        if (strcmp(param->field, VIR_MIGRATE_PARAM_BANDWIDTH) == 0)
+                return take_number(param, &params->bandwidth_mib, reterr);
+        if (strcmp(param->field, VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY) == 0)
+                return take_number(param, &params->postcopy_bandwidth_mib, reterr);
         return error_set(reterr, VIR_ERR_ARGUMENT_UNSUPPORTED,
                          _("migration parameter '%s' is not supported by this version of Ferry: leave it out"), param->field);
 }

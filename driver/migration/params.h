@@ -16,6 +16,7 @@ typedef struct MigrationParams {
         char *persistent_xml;
         char *listen_address;
         uint64_t bandwidth_mib; /* MiB/s; 0: the domain's migrate-setspeed */
+        uint64_t postcopy_bandwidth_mib; /* likewise, of migrate-setspeed --postcopy */
 } MigrationParams;
 
 void migration_params_clear(MigrationParams *params);

@@ -601,6 +601,10 @@ int driver_migrate_get_max_speed(DriverClient *client, const unsigned char *uuid
         return 0;
 }
 
+int driver_migrate_start_postcopy(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr) {
+        return enter("migrate_start_postcopy", false, reterr, "%02x, %u", uuid[0], flags);
+}
+
 int driver_migrate_begin(DriverClient *client, const unsigned char *uuid, const DriverMigrateArgs *args,
                          DriverCookie *ret_cookie, char **ret_xml, GError **reterr) {
         int r = enter("migrate_begin", true, reterr, "%02x", uuid[0]);

@@ -61,11 +61,13 @@ static void test_parameters(void **state) {
         virTypedParamsAddString(&list, &n, &max, VIR_MIGRATE_PARAM_URI, "tcp://beta");
         virTypedParamsAddString(&list, &n, &max, VIR_MIGRATE_PARAM_DEST_NAME, "vm2");
         virTypedParamsAddULLong(&list, &n, &max, VIR_MIGRATE_PARAM_BANDWIDTH, 7);
+        virTypedParamsAddULLong(&list, &n, &max, VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY, 9);
         assert_int_equal(migration_params_parse(list, n, VIR_MIGRATE_LIVE | VIR_MIGRATE_PERSIST_DEST, &params, NULL),
                          0);
         assert_string_equal(params.uri, "tcp://beta");
         assert_string_equal(params.name, "vm2");
         assert_int_equal(params.bandwidth_mib, 7);
+        assert_int_equal(params.postcopy_bandwidth_mib, 9);
         assert_int_equal(params.flags, VIR_MIGRATE_LIVE | VIR_MIGRATE_PERSIST_DEST);
         virTypedParamsFree(list, n);
 }
