@@ -275,7 +275,7 @@ static int src_stop_and_copy(Migration *migration, GError **reterr) {
                 r = qmp_migrate_fd(qemu_monitor(qemu), qemu_end, reterr);
         qemu_end = fd_close(qemu_end);
         if (r >= 0)
-                r = engine_source_stop_and_copy(migration->engine, engine_end, STOP_AND_COPY_USEC, reterr);
+                r = engine_source_stop_and_copy(migration->engine, engine_end, false, STOP_AND_COPY_USEC, reterr);
         engine_end = fd_close(engine_end);
         if (r >= 0)
                 r = qmp_migrate_wait(qemu_monitor(qemu), DEVICE_STATE_USEC, NULL, reterr);

@@ -240,7 +240,7 @@ static void show_failures(Job *job) {
 void job_switch_over(Job *job) {
         g_autoptr(GError) error = NULL;
         standin_stop(&job->guest);
-        assert_ok(engine_source_stop_and_copy(job->source.engine, job->device_in, WAIT_USEC, &error), error);
+        assert_ok(engine_source_stop_and_copy(job->source.engine, job->device_in, false, WAIT_USEC, &error), error);
         if (!job_wait(job, &job->dest.ready)) {
                 show_failures(job);
                 fail();

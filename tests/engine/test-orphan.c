@@ -258,7 +258,7 @@ static void dest_dies(void *userdata) {
         assert_int_equal(read(scene->report_fd, &port, sizeof(port)), sizeof(port));
         assert_int_equal(start_half(&source, scene->ram, &scene->guest, port), 0);
         g_autoptr(GError) error = NULL;
-        assert_int_equal(engine_source_stop_and_copy(source.engine, scene->device_in, WAIT_USEC, &error), 0);
+        assert_int_equal(engine_source_stop_and_copy(source.engine, scene->device_in, false, WAIT_USEC, &error), 0);
         expect(scene->report_fd, 'l');
         assert_true(wait_for(&source, &source.ready));
         crash(scene);
