@@ -48,6 +48,7 @@ static const Key keys[] = {
         { "migration_port_min", KEY_UINT, offsetof(DaemonConfig, migration_port_min), 1, 65535 },
         { "migration_port_max", KEY_UINT, offsetof(DaemonConfig, migration_port_max), 1, 65535 },
         { "migration_idle_timeout", KEY_UINT, offsetof(DaemonConfig, migration_idle_timeout), 2, 3600 },
+        { "network_uri", KEY_STRING, offsetof(DaemonConfig, network_uri) },
         { "hugetlbfs_mount", KEY_STRING, offsetof(DaemonConfig, hugetlbfs_mount) },
         { "ram_huge", KEY_CHOICE, offsetof(DaemonConfig, ram_huge), .choices = huge_choices },
         { "emulator", KEY_STRING, offsetof(DaemonConfig, emulator) },

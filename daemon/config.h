@@ -20,6 +20,7 @@ typedef struct DaemonConfig {
         char *migration_address, *migration_host;   /* NULL: all addresses; the host name */
         unsigned migration_port_min, migration_port_max;
         unsigned migration_idle_timeout; /* seconds */
+        char *network_uri;     /* NULL: network:///system */
         char *hugetlbfs_mount; /* NULL: found */
         char *ram_huge;        /* NULL: advise */
         char *emulator;        /* NULL: found */

@@ -192,6 +192,7 @@ static DriverConfig daemon_driver_config(const Daemon *daemon) {
                 .host_uuid = daemon->config.host_uuid,
                 .emulator = daemon->config.emulator,
                 .hugetlbfs = daemon->config.hugetlbfs_mount,
+                .network_uri = daemon->config.network_uri,
                 .ram_huge = daemon->config.ram_huge,
                 .socket_path = daemon->paths.socket,
                 .migration_address = daemon->config.migration_address,

@@ -73,6 +73,8 @@ static void driver_configure(Driver *driver, const DriverConfig *config) {
                 .ram_huge = keep(driver, config->ram_huge),
                 .uffd_shim = keep_path(driver, helpers, "ferry-uffd-shim.so"),
                 .prealloc_helper = keep_path(driver, helpers, "virt-ferry-prealloc"),
+                .network_helper = keep_path(driver, helpers, "virt-ferry-network"),
+                .network_uri = keep(driver, config->network_uri),
         };
         driver->guests.default_emulator = keep(driver, config->emulator);
         driver->guests.migrating_guest_exited = on_migrating_guest_exited;

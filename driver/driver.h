@@ -39,6 +39,7 @@ typedef struct DriverConfig {
         const char *emulator;     /* default emulator; NULL: the first qemu-system-x86_64 in PATH or /usr/bin */
         const char *hugetlbfs;    /* mount point of hugetlbfs, NULL: found in /proc/mounts */
         const char *ram_huge;     /* tmpfs huge= policy: "advise" (default), "within_size", "never" */
+        const char *network_uri;  /* libvirt's network daemon, for interfaces of type network; NULL: network:///system */
         const char *socket_path;  /* our own RPC socket, for peer-to-peer migration */
         const char *migration_address; /* where incoming migration listens by default; NULL: all */
         const char *migration_host;    /* the name that goes into migration URIs; NULL: hostname */

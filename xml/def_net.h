@@ -10,6 +10,7 @@ typedef enum NetType {
         NET_TYPE_USER,
         NET_TYPE_BRIDGE,
         NET_TYPE_ETHERNET,
+        NET_TYPE_NETWORK, /* a virtual network of this host's libvirt: the bridge that it names */
         NET_TYPE_LAST,
 } NetType;
 DEF_ENUM_DECLARE(NetType, net_type)
@@ -25,7 +26,7 @@ typedef enum NetModel {
 DEF_ENUM_DECLARE(NetModel, net_model)
 
 typedef enum NetBackend {
-        NET_BACKEND_UNSET, /* vhost where /dev/vhost-net opens (bridge, ethernet, virtio), else qemu */
+        NET_BACKEND_UNSET, /* vhost where /dev/vhost-net opens (not user; virtio), else qemu */
         NET_BACKEND_QEMU,
         NET_BACKEND_VHOST,
         NET_BACKEND_LAST,
@@ -44,7 +45,9 @@ DEF_ENUM_DECLARE(NetLink, net_link)
 typedef struct NetDef {
         NetType type;
         char *mac;    /* "52:54:00:xx:xx:xx", lower case; set after completion */
-        char *bridge; /* type bridge */
+        char *network; /* type network */
+        char *bridge; /* type bridge; type network: what the network's bridge was when the domain started (live) */
+        char *port_id; /* type network, live: libvirt's own record of the port; we keep none */
         char *target; /* tap device; NULL: made up when the domain starts ("vnet0" ..., live) */
         TriState managed; /* type ethernet: NO means that the tap device exists already */
         NetModel model;

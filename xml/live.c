@@ -46,6 +46,10 @@ static void drop_net(NetDef *net) {
 
         if (*number && strspn(number, "0123456789") == strlen(number))
                 g_clear_pointer(&net->target, g_free);
+        if (net->type == NET_TYPE_NETWORK) {
+                g_clear_pointer(&net->bridge, g_free);
+                g_clear_pointer(&net->port_id, g_free);
+        }
 }
 
 static void drop_backing(GPtrArray *chain) {

@@ -31,12 +31,8 @@ static const RefuseHint hints[] = {
         { "<devices><disk> device=lun", N_("use device 'disk'") },
         { "<devices><disk> device=floppy", N_("remove it or use a cdrom") },
         { "<devices><disk> bus=usb", N_("use bus 'sata', 'scsi' or 'virtio'") },
-        { "<devices><interface> type=network",
-          N_("use type 'bridge' with the network's bridge, e.g. <source bridge='virbr0'/>; "
-             "there are no virtual networks") },
         { "<devices><interface> type=direct", N_("use type 'bridge'; macvtap is not supported") },
-        { "<devices><interface> type=vhostuser",
-          N_("use type 'bridge'; memory written by another process cannot be tracked") },
+        { "<devices><interface> type=vhostuser", N_("use type 'bridge'; memory written by another process cannot be tracked") },
         { "<devices><interface> type=hostdev", N_("use type 'bridge'; a host device cannot be live-migrated") },
         { "<devices><video><model> type=qxl", N_("use 'virtio' or 'vga'; there is no SPICE server") },
         { "<devices><graphics> type=spice", N_("use type 'vnc'; there is no SPICE server") },
@@ -64,8 +60,7 @@ int refuse_element(const xmlNode *element, GError **reterr) {
 int refuse_attribute(const xmlNode *element, const char *attribute, GError **reterr) {
         g_autofree char *where = node_where(element);
 
-        return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("attribute '%s' of %s is not supported by Ferry: remove "
-                                                               "it"),
+        return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("attribute '%s' of %s is not supported by Ferry: remove it"),
                          attribute, where);
 }
 

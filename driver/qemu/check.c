@@ -102,7 +102,7 @@ static int check_disk(const DomainDef *def, const DiskDef *disk, GError **reterr
 static int check_net(const NetDef *net, GError **reterr) {
         if (net->type != NET_TYPE_USER && access("/dev/net/tun", R_OK | W_OK) < 0)
                 return error_set_errno(reterr, errno, _("Interface '%s' needs /dev/net/tun"), net->mac);
-        if (net->type != NET_TYPE_BRIDGE)
+        if (net->type != NET_TYPE_BRIDGE && net->type != NET_TYPE_NETWORK)
                 return 0;
         if (!net->bridge || !qemu_net_exists(net->bridge))
                 return error_set(

@@ -132,7 +132,7 @@ static int tap_join_bridge(int control, const char *tap, const char *bridge, GEr
 
 static int tap_configure(const NetDef *def, const char *tap, GError **reterr) {
         _cleanup_fd_ int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-        const char *bridge = def->type == NET_TYPE_BRIDGE ? def->bridge : NULL;
+        const char *bridge = def->type == NET_TYPE_BRIDGE || def->type == NET_TYPE_NETWORK ? def->bridge : NULL;
 
         if (control < 0)
                 return error_set_errno(reterr, errno, _("Cannot configure '%s'"), tap);

@@ -16,4 +16,6 @@ typedef struct QemuSettings {
         const char *ram_huge;  /* huge= of our tmpfs: "advise" (NULL), "within_size", "always", "never" */
         const char *uffd_shim; /* ferry-uffd-shim.so */
         const char *prealloc_helper; /* virt-ferry-prealloc */
+        const char *network_helper;  /* virt-ferry-network */
+        const char *network_uri;     /* libvirt's network daemon; NULL: network:///system */
 } QemuSettings;

@@ -32,6 +32,7 @@
 #include "driver/qemu/cmdline.h"
 #include "driver/qemu/names.h"
 #include "driver/qemu/net.h"
+#include "driver/qemu/network.h"
 #include "driver/qemu/prepare.h"
 #include "driver/qemu/process_internal.h"
 #include "driver/qemu/qmp.h"
@@ -502,7 +503,9 @@ int qemu_start(const QemuStartArgs *args, Qemu **ret_qemu, GError **reterr) {
         };
         GError *error = NULL;
 
-        int r = qemu_check_start(args->settings, args->def, args->caps, reterr);
+        int r = qemu_network_resolve(args->settings, args->def, reterr);
+        if (r >= 0)
+                r = qemu_check_start(args->settings, args->def, args->caps, reterr);
         if (r >= 0)
                 r = qemu_prepare(args->settings, args->def, args->caps, reterr);
         if (r < 0)

@@ -22,6 +22,7 @@ EXPECTED = {
     "lib/systemd/user/virtferryd.socket",
     "libexec/ferry/ferry-uffd-shim.so",
     "libexec/ferry/virt-ferry-engine",
+    "libexec/ferry/virt-ferry-network",
     "libexec/ferry/virt-ferry-peer",
     "libexec/ferry/virt-ferry-prealloc",
     "bin/virt-ferry",

@@ -111,7 +111,7 @@ static void test_example(void **state) {
         int r = config_parse(&config, "virtferryd.conf", uncommented, &error);
         if (r < 0)
                 fail_msg("%s", error->message);
-        assert_int_equal(n, 19);
+        assert_int_equal(n, 20);
         assert_string_equal(config.ram_huge, "advise");
         g_clear_pointer(&config.ram_huge, g_free);
         assert_memory_equal(&config, &fresh, sizeof(config));
