@@ -51,6 +51,8 @@ static const Key keys[] = {
         { "network_uri", KEY_STRING, offsetof(DaemonConfig, network_uri) },
         { "hugetlbfs_mount", KEY_STRING, offsetof(DaemonConfig, hugetlbfs_mount) },
         { "ram_huge", KEY_CHOICE, offsetof(DaemonConfig, ram_huge), .choices = huge_choices },
+        { "ram_size", KEY_STRING, offsetof(DaemonConfig, ram_size) },
+        { "guest_slice", KEY_STRING, offsetof(DaemonConfig, guest_slice) },
         { "emulator", KEY_STRING, offsetof(DaemonConfig, emulator) },
         { "log_level", KEY_LEVEL, offsetof(DaemonConfig, log_level), 1, 4 },
 };

@@ -23,6 +23,8 @@ typedef struct DaemonConfig {
         char *network_uri;     /* NULL: network:///system */
         char *hugetlbfs_mount; /* NULL: found */
         char *ram_huge;        /* NULL: advise */
+        char *ram_size;        /* NULL: no limit */
+        char *guest_slice;     /* NULL: machine.slice; "none": no scopes */
         char *emulator;        /* NULL: found */
         int log_level;         /* LOG_* of syslog.h */
 } DaemonConfig;

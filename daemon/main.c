@@ -21,9 +21,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
@@ -32,6 +32,7 @@
 #include "daemon/options.h"
 #include "daemon/paths.h"
 #include "daemon/rpc/server.h"
+#include "daemon/systemd/notify.h"
 #include "driver/base/clock.h"
 #include "driver/base/error.h"
 #include "driver/base/fiber.h"
@@ -53,6 +54,7 @@ typedef struct Daemon {
         sd_event_source *idle;
         Driver *driver;
         RpcServer *server;
+        Notify *notify;
         int lock_fd;
         int ready_fd; /* towards the parent that waits in the foreground; -EBADF: none */
         bool stopping;
@@ -78,7 +80,6 @@ static void stop_run(void *userdata) {
         Daemon *daemon = userdata;
         int status = EXIT_SUCCESS;
 
-        sd_notify(0, "STOPPING=1");
         if (daemon->driver)
                 driver_quiesce(daemon->driver, QUIESCE_USEC);
         if (daemon->server && server_shutdown(daemon->server, SHUTDOWN_USEC) < 0) {
@@ -88,6 +89,7 @@ static void stop_run(void *userdata) {
                 status = EXIT_FAILURE;
         } else {
                 daemon->server = server_free(daemon->server);
+                daemon->notify = notify_free(daemon->notify);
                 daemon->driver = driver_free(daemon->driver);
         }
         if (!daemon->activated) {
@@ -103,6 +105,7 @@ static void daemon_stop(Daemon *daemon, const char *why) {
                 return;
         daemon->stopping = true;
         log_info("Stopping: %s", why);
+        notify_stopping(daemon->notify, why);
         if (fiber_start(daemon->event, "stop", stop_run, daemon) < 0)
                 sd_event_exit(daemon->event, EXIT_FAILURE);
 }
@@ -157,27 +160,36 @@ static void daemon_reload(Daemon *daemon) {
         g_auto(DaemonConfig) config = { 0 };
         g_autoptr(GError) error = NULL;
 
+        notify_reloading();
         if (daemon_load_config(daemon, &config, &error) < 0) {
                 log_warning("The configuration stays as it was: %s", error->message);
+                notify_ready(daemon->notify);
                 return;
         }
         log_set_level(config.log_level);
         if (daemon->server)
                 server_set_limits(daemon->server, &config.limits);
         log_info("The configuration was read again");
+        notify_ready(daemon->notify);
 }
 
 static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
         Daemon *daemon = userdata;
 
-        if (info->ssi_signo == SIGHUP)
-                daemon_reload(daemon);
-        else
+        if (info->ssi_signo != SIGHUP)
                 daemon_stop(daemon, g_strsignal((int) info->ssi_signo));
+        else if (daemon->notify && !daemon->stopping) /* before that, what is read again is what was just read */
+                daemon_reload(daemon);
         return 0;
 }
 
 /* ---- the start ---- */
+
+static const char *daemon_guest_slice(const DaemonConfig *config) {
+        if (!config->guest_slice)
+                return "machine.slice";
+        return strcmp(config->guest_slice, "none") == 0 ? NULL : config->guest_slice;
+}
 
 static DriverConfig daemon_driver_config(const Daemon *daemon) {
         return (DriverConfig) {
@@ -194,6 +206,8 @@ static DriverConfig daemon_driver_config(const Daemon *daemon) {
                 .hugetlbfs = daemon->config.hugetlbfs_mount,
                 .network_uri = daemon->config.network_uri,
                 .ram_huge = daemon->config.ram_huge,
+                .ram_size = daemon->config.ram_size,
+                .guest_slice = daemon_guest_slice(&daemon->config),
                 .socket_path = daemon->paths.socket,
                 .migration_address = daemon->config.migration_address,
                 .migration_host = daemon->config.migration_host,
@@ -258,7 +272,8 @@ static void start_run(void *userdata) {
         if (daemon->stopping)
                 return;
         log_info("virtferryd %s is ready at %s", FERRY_VERSION, daemon->paths.socket);
-        sd_notify(0, "READY=1");
+        daemon->notify = notify_new(daemon->event, daemon->driver);
+        notify_ready(daemon->notify);
         if (daemon->ready_fd >= 0) {
                 (void) fd_write_all(daemon->ready_fd, "", 1);
                 daemon->ready_fd = fd_close(daemon->ready_fd);

@@ -13,7 +13,9 @@
 #include "driver/base/i18n.h"
 #include "driver/base/io.h"
 #include "driver/base/log.h"
+#include "driver/base/scope.h"
 #include "driver/driver_internal.h"
+#include "driver/migration/job_stats.h"
 #include "driver/migration/migration_dst.h"
 #include "driver/migration/migration_src.h"
 #include "driver/migration/recover.h"
@@ -71,6 +73,7 @@ static void driver_configure(Driver *driver, const DriverConfig *config) {
                 .lib_dir = keep(driver, config->lib_dir),
                 .hugetlbfs = keep(driver, config->hugetlbfs),
                 .ram_huge = keep(driver, config->ram_huge),
+                .ram_size = keep(driver, config->ram_size),
                 .uffd_shim = keep_path(driver, helpers, "ferry-uffd-shim.so"),
                 .prealloc_helper = keep_path(driver, helpers, "virt-ferry-prealloc"),
                 .network_helper = keep_path(driver, helpers, "virt-ferry-network"),
@@ -102,6 +105,9 @@ static int driver_prepare(Driver *driver, const DriverConfig *config, GError **r
                 r = dir_make(dirs[i], 0711, reterr);
         if (r >= 0)
                 r = store_init(&driver->guests.store, config->config_dir, config->state_dir, reterr);
+        if (r >= 0 && config->guest_slice)
+                r = scope_manager_new(driver->event, config->guest_slice, &driver->scopes, reterr);
+        driver->guests.settings.scopes = driver->scopes;
         if (r >= 0)
                 r = qemu_ram_mount(&driver->guests.settings, reterr);
         if (r >= 0)
@@ -183,6 +189,7 @@ Driver *driver_free(Driver *driver) {
         domain_list_free(driver->list);
         event_bus_free(driver->bus);
         qemu_caps_cache_free(driver->caps);
+        scope_manager_free(driver->scopes);
         store_clear(&driver->guests.store);
         g_ptr_array_unref(driver->clients);
         g_ptr_array_unref(driver->strings);
@@ -227,6 +234,24 @@ void driver_autostart(Driver *driver) {
 
 unsigned driver_active_domains(const Driver *driver) {
         return domain_list_active(driver->list);
+}
+
+void driver_summary(const Driver *driver, DriverSummary *ret_summary) {
+        g_autoptr(GPtrArray) all = domain_list_all(driver->list);
+        DriverSummary summary = { .guests = domain_list_active(driver->list), .percent = 100 };
+
+        for (guint i = 0; i < all->len; i++) {
+                const Domain *domain = g_ptr_array_index(all, i);
+                virDomainJobInfo info = { 0 };
+
+                if (!domain->migration)
+                        continue;
+                summary.migrating++;
+                job_stats_info(domain->migration, &info);
+                if (!domain->migration->incoming && info.dataTotal > 0)
+                        summary.percent = MIN(summary.percent, 100 - 100 * info.dataRemaining / info.dataTotal);
+        }
+        *ret_summary = summary;
 }
 
 /* Jobs that a daemon should not leave in the middle. One in phase UNKNOWN waits for an operator and keeps. */

@@ -38,6 +38,8 @@ typedef struct DriverConfig {
         const char *host_uuid;    /* NULL: /etc/machine-id's */
         const char *emulator;     /* default emulator; NULL: the first qemu-system-x86_64 in PATH or /usr/bin */
         const char *hugetlbfs;    /* mount point of hugetlbfs, NULL: found in /proc/mounts */
+        const char *ram_size;    /* tmpfs size= limit: "80%", "16G"; NULL: none */
+        const char *guest_slice; /* where guests and helpers get scopes of their own if a service manager started us; NULL: nowhere */
         const char *ram_huge;     /* tmpfs huge= policy: "advise" (default), "within_size", "never" */
         const char *network_uri;  /* libvirt's network daemon, for interfaces of type network; NULL: network:///system */
         const char *socket_path;  /* our own RPC socket, for peer-to-peer migration */
@@ -55,6 +57,13 @@ Driver *driver_free(Driver *driver);
 void driver_autostart(Driver *driver);
 /* Number of running guests: a daemon with --timeout stays while it is not 0. */
 unsigned driver_active_domains(const Driver *driver);
+/* What the daemon does, in three numbers. */
+typedef struct DriverSummary {
+        unsigned guests;    /* running, incoming ones included */
+        unsigned migrating; /* of them, those that come or go */
+        unsigned percent;   /* how much of the memory of the slowest outgoing one is at the destination, 0 to 100 */
+} DriverSummary;
+void driver_summary(const Driver *driver, DriverSummary *ret_summary);
 /* Lets running jobs finish or be cancelled; refuses new ones; used for a clean shutdown. [fiber] */
 void driver_quiesce(Driver *driver, uint64_t timeout_usec);
 

@@ -14,6 +14,7 @@ struct Driver {
         QemuCapsCache *caps;
         DomainList *list;
         EventBus *bus;
+        ScopeManager *scopes;      /* NULL: not under a service manager */
         char *hostname, *schema_dir, *lib_dir;
         char *instance;            /* random: names this daemon in migration cookies */
         unsigned char host_uuid[VIR_UUID_BUFLEN];

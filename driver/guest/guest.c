@@ -22,6 +22,7 @@
 #include "driver/base/error.h"
 #include "driver/base/i18n.h"
 #include "driver/base/log.h"
+#include "driver/base/scope.h"
 #include "driver/guest/guest_internal.h"
 #include "driver/qemu/qmp.h"
 
@@ -230,6 +231,14 @@ int guest_pause(GuestManager *manager, Domain *domain, int reason, int event_det
                 domain_emit_lifecycle(domain, manager->bus, VIR_DOMAIN_EVENT_SUSPENDED, event_detail);
         guest_save(manager, domain);
         return 0;
+}
+
+int guest_scope(GuestManager *manager, const Domain *domain, const char *kind, pid_t pid, GError **reterr) {
+        g_autofree char *description = g_strdup_printf("Migration engine of virtual machine %s", domain->name);
+
+        return scope_enter(manager->settings.scopes,
+                           &(ScopeArgs){ .kind = kind, .name = domain->name, .description = description, .pid = pid },
+                           reterr);
 }
 
 int guest_end(GuestManager *manager, Domain *domain, uint64_t grace_usec, int shutoff_reason, int stop_detail,

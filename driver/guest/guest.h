@@ -61,6 +61,10 @@ int guest_pause(GuestManager *manager, Domain *domain, int reason, int event_det
 int guest_end(GuestManager *manager, Domain *domain, uint64_t grace_usec, int shutoff_reason, int stop_detail,
               GError **reterr);
 
+/* Moves a helper process of the domain out of the daemon's control group into a scope of its own: kind is "job".
+ * Fiber. */
+int guest_scope(GuestManager *manager, const Domain *domain, const char *kind, pid_t pid, GError **reterr);
+
 /* Writes what a restarted daemon needs. Called after every change of a running domain; most callers go on after a
  * failure, which is logged at debug: the guest matters more. 0 or negative errno. */
 int guest_save(GuestManager *manager, Domain *domain);

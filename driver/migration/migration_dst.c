@@ -265,6 +265,8 @@ static int dst_start_engine(Migration *migration, unsigned *ret_port, GError **r
         r = engine_new(context->guests->event, context->engine_helper, domain->name, qemu_log_fd(domain->qemu),
                        &migration_engine_callbacks, migration, &migration->engine, reterr);
         if (r >= 0)
+                r = guest_scope(context->guests, domain, "job", engine_pid(migration->engine), reterr);
+        if (r >= 0)
                 r = engine_dest_listen(migration->engine, &args, ret_port, reterr);
         migration->engine_state_fd = fd_close(migration->engine_state_fd);
         return r;

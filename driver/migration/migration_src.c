@@ -191,6 +191,8 @@ static int src_engine_start(Migration *migration, const MigrationCookie *cookie,
         args.bandwidth_bytes_per_sec = migration_speed_limit(migration);
         r = engine_new(context->guests->event, context->engine_helper, domain->name, qemu_log_fd(domain->qemu),
                        &migration_engine_callbacks, migration, &migration->engine, reterr);
+        if (r >= 0)
+                r = guest_scope(context->guests, domain, "job", engine_pid(migration->engine), reterr);
         if (r < 0)
                 return r;
         migration_set_phase(migration, MIGRATION_PHASE_PRECOPY);

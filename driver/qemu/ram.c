@@ -58,6 +58,8 @@
 #define RAM_PREALLOC_DEFAULT_PROCESSES 8
 /* 0.05-0.7 s per GiB were measured; a host that swaps or compacts needs longer. */
 #define RAM_PREALLOC_USEC_PER_GIB (20 * USEC_PER_SEC)
+#define RAM_MOUNT_SOURCE "ferry-ram"
+#define RAM_MOUNT_FLAGS (MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME)
 #define RAM_NODE_MASK_WORDS (BITSET_MAX / (sizeof(unsigned long) * CHAR_BIT))
 
 static const char *const ram_kind_names[] = {
@@ -93,6 +95,22 @@ static bool ram_is_mounted(const QemuSettings *settings, const char *path) {
                statfs(path, &fs) >= 0 && fs.f_type == TMPFS_MAGIC;
 }
 
+/* A mount that is there, perhaps made by a mount unit, follows the configuration. */
+static int ram_remount(const QemuSettings *settings, const char *path, GError **reterr) {
+        g_autofree char *huge = settings->ram_huge ? g_strconcat(",huge=", settings->ram_huge, NULL) : NULL;
+        g_autofree char *size = settings->ram_size ? g_strconcat(",size=", settings->ram_size, NULL) : NULL;
+        g_autofree char *options = g_strconcat("mode=0700", size ?: "", huge ?: "", NULL);
+
+        if (!huge && !size)
+                return 0;
+        if (mount(NULL, path, NULL, MS_REMOUNT | RAM_MOUNT_FLAGS, options) < 0)
+                return error_set_errno(reterr, errno,
+                                       _("Cannot change the tmpfs for guest memory at '%s' to '%s': check ram_size and "
+                                         "ram_huge in virtferryd.conf"),
+                                       path, options);
+        return 0;
+}
+
 int qemu_ram_mount(const QemuSettings *settings, GError **reterr) {
         if (!settings->privileged)
                 return 0;
@@ -102,26 +120,40 @@ int qemu_ram_mount(const QemuSettings *settings, GError **reterr) {
         if (r < 0)
                 return r;
         if (ram_is_mounted(settings, path))
-                return 0;
+                return ram_remount(settings, path, reterr);
 
         /* size and inodes 0: no limit of ours; what the host has is the limit. */
-        g_autofree char *options =
-                g_strdup_printf("mode=0700,size=0,nr_inodes=0,huge=%s", settings->ram_huge ?: "advise");
-        if (mount("ferry-ram", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME, options) >= 0)
+        g_autofree char *plain = g_strdup_printf("mode=0700,size=%s,nr_inodes=0", settings->ram_size ?: "0");
+        g_autofree char *options = g_strdup_printf("%s,huge=%s", plain, settings->ram_huge ?: "advise");
+        if (mount(RAM_MOUNT_SOURCE, path, "tmpfs", RAM_MOUNT_FLAGS, options) >= 0)
                 return 0;
         /* A kernel without transparent huge pages knows no huge=. */
-        if (errno == EINVAL && mount("ferry-ram", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME,
-                                     "mode=0700,size=0,nr_inodes=0") >= 0)
+        if (errno == EINVAL && mount(RAM_MOUNT_SOURCE, path, "tmpfs", RAM_MOUNT_FLAGS, plain) >= 0)
                 return 0;
         return error_set_errno(reterr, errno, _("Cannot mount a tmpfs for guest memory at '%s' with '%s'"), path,
                                options);
+}
+
+/* Whether an earlier qemu_ram_mount() made the mount: a mount unit's has another source, and stays. */
+static bool ram_mount_is_ours(const char *path) {
+        FILE *mounts = setmntent("/proc/self/mounts", "re");
+        struct mntent entry;
+        char buffer[4096];
+        bool ours = false;
+
+        while (mounts && getmntent_r(mounts, &entry, buffer, sizeof(buffer)))
+                if (strcmp(entry.mnt_dir, path) == 0)
+                        ours = strcmp(entry.mnt_fsname, RAM_MOUNT_SOURCE) == 0;
+        if (mounts)
+                endmntent(mounts);
+        return ours;
 }
 
 int qemu_ram_unmount(const QemuSettings *settings) {
         g_autofree char *path = ram_mount_path(settings);
         g_autoptr(GDir) dir = NULL;
 
-        if (!settings->privileged || !ram_is_mounted(settings, path))
+        if (!settings->privileged || !ram_is_mounted(settings, path) || !ram_mount_is_ours(path))
                 return 0;
         dir = g_dir_open(path, 0, NULL);
         if (dir && g_dir_read_name(dir))

@@ -60,10 +60,11 @@ typedef struct QemuRam {
         bool merge; /* false: mem-merge=off */
 } QemuRam;
 
-/* Mounts our tmpfs at state_dir/ram if it is not there (privileged mode; does nothing otherwise), with huge= as set and
- * no size limit, mode 0700. A mount of an earlier run is kept with all its files. Call once at start. */
+/* Mounts our tmpfs at state_dir/ram if it is not there (privileged mode; does nothing otherwise), with huge= and size=
+ * as set, mode 0700. A mount of an earlier run, or of a mount unit, is kept with all its files, and changed to
+ * what is set. Call once at start. */
 int qemu_ram_mount(const QemuSettings *settings, GError **reterr);
-/* Unmounts it if no domain has RAM there. 0, or -EBUSY. */
+/* Unmounts it if no domain has RAM there; a mount unit's stays. 0, or -EBUSY. */
 int qemu_ram_unmount(const QemuSettings *settings);
 
 /* What the definition asks for, without making anything: fds are -EBADF, paths NULL. Pure. CONFIG_UNSUPPORTED for what

@@ -27,6 +27,7 @@
 #include "driver/base/io.h"
 #include "driver/base/json.h"
 #include "driver/base/log.h"
+#include "driver/base/scope.h"
 #include "driver/base/spawn.h"
 #include "driver/qemu/check.h"
 #include "driver/qemu/cmdline.h"
@@ -259,6 +260,19 @@ static int start_spawn(Start *start, char *const *argv, GPtrArray *env, GError *
         return qemu_watch_exit(qemu, reterr);
 }
 
+/* A guest is no part of the daemon's service. */
+static int start_scope(Start *start, GError **reterr) {
+        const QemuSettings *settings = start->qemu->settings;
+        g_autofree char *description = g_strdup_printf("Virtual machine %s", start->qemu->name);
+        g_autofree char *ram = settings->privileged ? g_build_filename(settings->state_dir, "ram", NULL) : NULL;
+
+        return scope_enter(settings->scopes,
+                           &(ScopeArgs){ .kind = "guest", .name = start->qemu->name, .description = description,
+                                         .pid = start->qemu->pid, .after_mount = ram,
+                                         .machine_uuid = start->args->def->uuid },
+                           reterr);
+}
+
 static int start_take_uffds(Start *start, uint64_t timeout_usec, GError **reterr) {
         Qemu *qemu = start->qemu;
         ShimHello hello = {};
@@ -456,6 +470,8 @@ static int start_run(Start *start, GError **reterr) {
                 return r;
         start_log_command(start, (const char *const *) argv, (const char *const *) more_env);
         r = start_spawn(start, argv, env, reterr);
+        if (r >= 0)
+                r = start_scope(start, reterr);
         if (r >= 0)
                 r = start_take_uffds(start, timeout, reterr);
         if (r >= 0)

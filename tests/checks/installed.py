@@ -15,11 +15,14 @@ import tempfile
 # Paths below the prefix, or from the root where the prefix does not matter.
 EXPECTED = {
     "etc/libvirt/virtferryd.conf",
+    "lib/systemd/system/run-libvirt-ferry-ram.mount",
     "lib/systemd/system/virtferryd-ro.socket",
     "lib/systemd/system/virtferryd.service",
     "lib/systemd/system/virtferryd.socket",
     "lib/systemd/user/virtferryd.service",
     "lib/systemd/user/virtferryd.socket",
+    "lib/sysusers.d/virtferryd.conf",
+    "lib/tmpfiles.d/virtferryd.conf",
     "libexec/ferry/ferry-uffd-shim.so",
     "libexec/ferry/virt-ferry-engine",
     "libexec/ferry/virt-ferry-network",

@@ -119,6 +119,10 @@ void driver_unsubscribe(Driver *driver, unsigned subscription) {
         subscriber = NULL;
 }
 
+void driver_summary(const Driver *driver, DriverSummary *ret_summary) {
+        *ret_summary = driver_double.summary;
+}
+
 char *driver_hostname(DriverClient *client) {
         return g_strdup("alpha");
 }

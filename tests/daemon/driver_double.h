@@ -18,6 +18,7 @@ typedef struct DriverDouble {
         bool block;            /* calls marked [fiber] wait until double_unblock() */
         unsigned n_blocked;
         int console_fd;        /* open_console hands out a duplicate */
+        DriverSummary summary; /* what driver_summary() says */
         unsigned n_clients, n_disconnected, n_consoles_closed;
 } DriverDouble;
 
