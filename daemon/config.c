@@ -44,6 +44,7 @@ static const Key keys[] = {
         { "hostname", KEY_STRING, offsetof(DaemonConfig, hostname) },
         { "host_uuid", KEY_STRING, offsetof(DaemonConfig, host_uuid) },
         { "migration_address", KEY_STRING, offsetof(DaemonConfig, migration_address) },
+        { "migration_policy", KEY_STRING, offsetof(DaemonConfig, migration_policy) },
         { "migration_host", KEY_STRING, offsetof(DaemonConfig, migration_host) },
         { "migration_port_min", KEY_UINT, offsetof(DaemonConfig, migration_port_min), 1, 65535 },
         { "migration_port_max", KEY_UINT, offsetof(DaemonConfig, migration_port_max), 1, 65535 },

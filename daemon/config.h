@@ -17,6 +17,7 @@ typedef struct DaemonConfig {
         mode_t unix_sock_rw_perms, unix_sock_ro_perms;
         ServerLimits limits;
         char *hostname, *host_uuid;                 /* NULL: the machine's */
+        char *migration_policy; /* NULL: balanced */
         char *migration_address, *migration_host;   /* NULL: all addresses; the host name */
         unsigned migration_port_min, migration_port_max;
         unsigned migration_idle_timeout; /* seconds */

@@ -94,6 +94,7 @@ static void driver_configure(Driver *driver, const DriverConfig *config) {
                 .port_min = config->migration_port_min ? config->migration_port_min : PORT_MIN,
                 .port_max = config->migration_port_max ? config->migration_port_max : PORT_MAX,
                 .idle_usec = (uint64_t) config->migration_idle_sec * 1000000,
+                .policy = keep(driver, config->migration_policy),
         };
 }
 

@@ -46,6 +46,7 @@ typedef struct DriverConfig {
         const char *migration_address; /* where incoming migration listens by default; NULL: all */
         const char *migration_host;    /* the name that goes into migration URIs; NULL: hostname */
         unsigned migration_port_min, migration_port_max; /* 49152..49215 */
+        const char *migration_policy; /* in its text form (docs/policy.md); NULL: balanced */
         unsigned migration_idle_sec; /* a migration peer silent for so long is lost; 0: 10 */
 } DriverConfig;
 

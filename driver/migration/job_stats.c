@@ -4,6 +4,7 @@
 #include "driver/base/clock.h"
 #include "driver/base/error.h"
 #include "driver/base/i18n.h"
+#include "driver/migration/decide.h"
 
 #define PAGE_BYTES 4096
 
@@ -33,7 +34,7 @@ static Numbers job_numbers(const Migration *migration) {
         if (migration->blackout_usec > 0) {
                 numbers.downtime_msec = (migration->blackout_usec + 999) / USEC_PER_MSEC;
                 numbers.has_downtime = true;
-        } else if (migration->history.n > 0 && migration->decision.expected_downtime_usec != UINT64_MAX) {
+        } else if (migration->decision.reason != POLICY_REASON_NONE && migration->decision.expected_downtime_usec != UINT64_MAX) {
                 numbers.downtime_msec = migration->decision.expected_downtime_usec / USEC_PER_MSEC;
                 numbers.has_downtime = !migration->incoming;
         }
@@ -64,6 +65,43 @@ typedef struct ParamList {
 
 static void add_ullong(ParamList *list, const char *name, uint64_t value) {
         list->failed = list->failed || virTypedParamsAddULLong(&list->params, &list->n, &list->max, name, value) < 0;
+}
+
+static void add_string(ParamList *list, const char *name, const char *value) {
+        list->failed = list->failed || virTypedParamsAddString(&list->params, &list->n, &list->max, name, value) < 0;
+}
+
+/* What the policy does, and why. */
+static void add_policy(ParamList *list, const Migration *migration) {
+        const PolicyDecision *decision = &migration->decision;
+        g_autofree char *words = decide_describe(decision);
+
+        if (migration->policy.downtime_usec == 0)
+                return; /* Perform has not begun */
+        list->failed = list->failed || virTypedParamsAddInt(&list->params, &list->n, &list->max, VIR_DOMAIN_JOB_AUTO_CONVERGE_THROTTLE,
+                                                            (int) migration->history.throttle_percent) < 0;
+        add_string(list, "ferry.policy", policy_kind_to_string(migration->policy.kind));
+        add_string(list, "ferry.decision", words);
+        add_ullong(list, "ferry.downtime.limit_usec", migration->history.limit_usec ?: migration->policy.downtime_usec);
+        if (decision->reason != POLICY_REASON_NONE && decision->expected_downtime_usec != UINT64_MAX)
+                add_ullong(list, "ferry.downtime.expected_usec", decision->expected_downtime_usec);
+        if (migration->blackout_usec > 0)
+                add_ullong(list, "ferry.downtime.measured_usec", migration->blackout_usec);
+}
+
+static void add_pending(ParamList *list, const Migration *migration, const EngineStats *stats) {
+        bool over = migration->ended_usec > 0 || migration->running;
+
+        add_ullong(list, "ferry.pending.precopy_bytes", over ? 0 : stats->precopy_bytes);
+        add_ullong(list, "ferry.pending.postcopy_bytes", over ? 0 : stats->postcopy_bytes);
+        add_ullong(list, "ferry.pending.stopcopy_bytes", over ? 0 : stats->stopcopy_bytes);
+        add_ullong(list, "ferry.scan_usec", stats->scan_usec);
+        if (stats->final_scan_usec > 0)
+                add_ullong(list, "ferry.final_scan_usec", stats->final_scan_usec);
+        if (stats->final_scan_usec > 0 && migration->blackout_usec > 0)
+                add_ullong(list, "ferry.final_scan_percent", stats->final_scan_usec * 100 / migration->blackout_usec);
+        if (stats->device_state_bytes > 0)
+                add_ullong(list, "ferry.device_state_bytes", stats->device_state_bytes);
 }
 
 static void add_stats(ParamList *list, const Migration *migration, const EngineStats *stats) {
@@ -97,8 +135,11 @@ int job_stats_params(const Migration *migration, virTypedParameterPtr *ret_param
         add_ullong(&list, VIR_DOMAIN_JOB_MEMORY_TOTAL, numbers.total);
         add_ullong(&list, VIR_DOMAIN_JOB_MEMORY_PROCESSED, numbers.processed);
         add_ullong(&list, VIR_DOMAIN_JOB_MEMORY_REMAINING, numbers.remaining);
-        if (!migration->incoming)
+        if (!migration->incoming) {
                 add_stats(&list, migration, stats);
+                add_pending(&list, migration, stats);
+                add_policy(&list, migration);
+        }
         if (list.failed) {
                 virTypedParamsFree(list.params, list.n);
                 return error_set(reterr, VIR_ERR_NO_MEMORY, _("no memory for job statistics"));

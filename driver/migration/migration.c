@@ -12,8 +12,10 @@
 #include "driver/base/json.h"
 #include "driver/base/log.h"
 #include "driver/base/units.h"
+#include "driver/migration/decide.h"
 #include "driver/migration/job_stats.h"
 #include "driver/migration/migration_src.h"
+#include "driver/migration/round_log.h"
 
 static const char *const phase_names[_MIGRATION_PHASE_MAX] = {
         [MIGRATION_PHASE_BEGIN] = "begin",
@@ -78,6 +80,8 @@ Migration *migration_unref(Migration *migration) {
         migration_params_clear(&migration->params);
         fd_close(migration->qemu_state_fd);
         fd_close(migration->engine_state_fd);
+        if (migration->round_log)
+                g_string_free(migration->round_log, TRUE);
         g_free(migration->persistent_xml);
         g_free(migration->commit_path);
         domain_unref(migration->domain);
@@ -96,6 +100,7 @@ void migration_end(Migration *migration, bool success) {
         if (!success)
                 migration->phase = MIGRATION_PHASE_FAILED;
         job_stats_complete(migration, success);
+        round_log_end(migration, success);
         if (migration->engine)
                 engine_kill(migration->engine);
         if (migration->commit_path)
@@ -178,6 +183,10 @@ uint64_t migration_bandwidth(const Migration *migration, const EngineStats *stat
         return limit > 0 ? MIN(limit, stats->bandwidth_bytes_per_sec) : stats->bandwidth_bytes_per_sec;
 }
 
+int migration_throttle(Migration *migration, unsigned percent) {
+        return -EOPNOTSUPP;
+}
+
 EngineRamBlock *migration_ram_blocks(const QemuRam *ram, unsigned *ret_n) {
         EngineRamBlock *blocks = g_new0(EngineRamBlock, ram->n_blocks);
 
@@ -210,10 +219,7 @@ void migration_note_iteration(Migration *migration, uint64_t iteration) {
 /* ---- what the engine says ---- */
 
 static void note_round(Migration *migration, const EngineStats *stats, bool idle) {
-        converge_add(&migration->history,
-                     &(ConvergeRound){ .pending_bytes = stats->precopy_bytes + stats->postcopy_bytes,
-                                       .bandwidth_bytes_per_sec = migration_bandwidth(migration, stats), .idle = idle });
-        migration->stats = *stats;
+        decide_note(migration, stats, idle);
         fiber_cond_broadcast(&migration->changed);
 }
 

@@ -14,7 +14,7 @@
 #include "driver/engine/engine.h"
 #include "driver/guest/guest.h"
 #include "driver/migration/params.h"
-#include "driver/policy/converge.h"
+#include "driver/policy/policy.h"
 
 /*
  * Phases. Each is written to the domain's status file before it acts, so that a restarted daemon knows what to settle (recover.c).
@@ -58,6 +58,8 @@ typedef struct MigrationContext {
         const char *host;           /* what to call ourselves in URIs; NULL: hostname */
         unsigned port_min, port_max;
         uint64_t idle_usec; /* a peer silent for so long is lost; 0: the engine's default */
+        const char *policy; /* migration_policy of the configuration; NULL: balanced */
+        uint64_t overhead_usec; /* what a switchover costs beside sending, as measured (decide_learn()); 0: not yet */
 } MigrationContext;
 
 struct Migration {
@@ -83,8 +85,12 @@ struct Migration {
         /* numbers; monotonic microseconds, 0: not yet */
         uint64_t started_usec, stopped_usec, committed_usec, resumed_usec, ended_usec;
         uint64_t blackout_usec;
-        ConvergeHistory history;
-        ConvergeDecision decision;
+        uint64_t copying_usec;      /* the engine has begun to copy */
+        PolicyConfig policy;        /* source: what decide_configure() made of all that was said */
+        PolicyHistory history;
+        PolicyDecision decision;    /* the last one */
+        bool news;                  /* a round has ended since the policy was asked */
+        GString *round_log;         /* round_log.h; NULL: none */
         EngineStats stats;
 
         /* destination */
@@ -116,6 +122,9 @@ uint64_t migration_speed_limit(const Migration *migration);
 /* The estimate of what gets through, bytes per second: as measured while sending, but never above the limit. The last copy, with the guest
  * stopped, ignores the limit; what it will really get is not known before, so nobody is promised more. */
 uint64_t migration_bandwidth(const Migration *migration, const EngineStats *stats);
+
+/* Slows the guest's writers down by percent (0: no more). -EOPNOTSUPP: this host or this engine cannot. Fiber. */
+int migration_throttle(Migration *migration, unsigned percent);
 
 /* RAM blocks of the domain as the engine wants them: an array of n, owned by the caller; strings and descriptors are the QemuRam's. */
 EngineRamBlock *migration_ram_blocks(const QemuRam *ram, unsigned *ret_n);

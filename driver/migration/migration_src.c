@@ -24,11 +24,10 @@
 #include "driver/base/io.h"
 #include "driver/base/log.h"
 #include "driver/migration/cookie.h"
+#include "driver/migration/decide.h"
 #include "driver/qemu/direct_io.h"
 #include "driver/qemu/qmp.h"
 
-#define DOWNTIME_LIMIT_USEC (300 * USEC_PER_MSEC) /* libvirt's and QEMU's default */
-#define SWITCHOVER_OVERHEAD_USEC (12 * USEC_PER_MSEC) /* stop, 0.2-0.8 MB of device state, resume: measured 8-18 ms */
 #define STOP_AND_COPY_USEC (120 * USEC_PER_SEC)
 #define DEVICE_STATE_USEC (60 * USEC_PER_SEC)
 #define READY_USEC (30 * USEC_PER_SEC)
@@ -199,37 +198,10 @@ static int src_engine_start(Migration *migration, const MigrationCookie *cookie,
         r = engine_source_start(migration->engine, &args, reterr);
         if (r < 0)
                 return r;
+        if (migration->copying_usec == 0)
+                decide_begin(migration);
         migration_note_iteration(migration, 1);
         return 0;
-}
-
-/* Waits until the policy says stop. */
-static int src_precopy(Migration *migration, GError **reterr) {
-        Domain *domain = migration->domain;
-        uint64_t decided = 0;
-
-        for (;;) {
-                ConvergeConfig config = {
-                        .downtime_limit_usec = domain->max_downtime_msec > 0 ? domain->max_downtime_msec * USEC_PER_MSEC
-                                                                            : DOWNTIME_LIMIT_USEC,
-                        .overhead_usec = SWITCHOVER_OVERHEAD_USEC,
-                };
-                int r = migration_check(migration, reterr);
-
-                if (r < 0)
-                        return r;
-                if (migration->history.n > 0) {
-                        migration->decision = converge_decide(&config, &migration->history);
-                        if (decided != migration->iterations)
-                                log_debug("migration of '%s': round %" PRIu64 ": %s", domain->name, migration->iterations,
-                                          converge_reason_to_string(migration->decision.reason));
-                        decided = migration->iterations;
-                        /* A guest that is paused anyway loses nothing by stopping now. */
-                        if (migration->decision.action == CONVERGE_STOP_AND_COPY || domain->state == VIR_DOMAIN_PAUSED)
-                                return 0;
-                }
-                fiber_cond_wait(&migration->changed, WAKE_USEC);
-        }
 }
 
 static int src_wait(Migration *migration, const bool *flag, uint64_t timeout_usec, const char *what, GError **reterr) {
@@ -318,6 +290,7 @@ static int src_commit(Migration *migration, GError **reterr) {
 
 static int src_move(Migration *migration, const MigrationCookie *cookie, GError **reterr) {
         Domain *domain = migration->domain;
+        PolicyAction action;
         int r;
 
         if (!(migration->params.flags & VIR_MIGRATE_LIVE)) {
@@ -333,7 +306,7 @@ static int src_move(Migration *migration, const MigrationCookie *cookie, GError 
         if (r >= 0)
                 r = src_engine_start(migration, cookie, reterr);
         if (r >= 0)
-                r = src_precopy(migration, reterr);
+                r = decide_precopy(migration, &action, reterr);
         if (r >= 0)
                 r = src_stop_and_copy(migration, reterr);
         return r < 0 ? r : src_commit(migration, reterr);
@@ -354,6 +327,8 @@ int migration_src_perform(Migration *unowned, MigrationParams *params, const cha
         *params = (MigrationParams){ 0 };
         migration->in_call = true;
         r = migration_check(migration, &error);
+        if (r >= 0)
+                r = decide_configure(migration, &error);
         if (r >= 0)
                 r = migration_cookie_parse(cookie_in, cookie_length, &cookie, &error);
         if (r >= 0)
@@ -388,6 +363,7 @@ static int src_finish(Migration *migration, GError **reterr) {
         int r;
 
         migration->ended_usec = clock_monotonic_usec();
+        decide_learn(migration);
         r = guest_end(guests, domain, KILL_GRACE_USEC, VIR_DOMAIN_SHUTOFF_MIGRATED, VIR_DOMAIN_EVENT_STOPPED_MIGRATED, reterr);
         if (r < 0)
                 return r;

@@ -8,7 +8,7 @@
 
 #define FLAGS_HONOURED \
         (VIR_MIGRATE_LIVE | VIR_MIGRATE_PEER2PEER | VIR_MIGRATE_PERSIST_DEST | VIR_MIGRATE_UNDEFINE_SOURCE | VIR_MIGRATE_PAUSED | \
-         VIR_MIGRATE_CHANGE_PROTECTION | VIR_MIGRATE_UNSAFE | VIR_MIGRATE_ABORT_ON_ERROR)
+         VIR_MIGRATE_CHANGE_PROTECTION | VIR_MIGRATE_UNSAFE | VIR_MIGRATE_ABORT_ON_ERROR | VIR_MIGRATE_AUTO_CONVERGE)
 
 /* What a user writes for each flag, to name it in an error. */
 static const struct {
@@ -20,7 +20,6 @@ static const struct {
         { VIR_MIGRATE_NON_SHARED_INC, "--copy-storage-inc" },
         { VIR_MIGRATE_OFFLINE, "--offline" },
         { VIR_MIGRATE_COMPRESSED, "--compressed" },
-        { VIR_MIGRATE_AUTO_CONVERGE, "--auto-converge" },
         { VIR_MIGRATE_RDMA_PIN_ALL, "--rdma-pin-all" },
         { VIR_MIGRATE_POSTCOPY, "--postcopy" },
         { VIR_MIGRATE_TLS, "--tls" },
@@ -36,6 +35,7 @@ void migration_params_clear(MigrationParams *params) {
         g_clear_pointer(&params->xml, g_free);
         g_clear_pointer(&params->persistent_xml, g_free);
         g_clear_pointer(&params->listen_address, g_free);
+        g_clear_pointer(&params->policy, g_free);
 }
 
 static int check_flags(unsigned flags, GError **reterr) {
@@ -68,6 +68,14 @@ static int take_number(const virTypedParameter *param, uint64_t *field, GError *
         return 0;
 }
 
+static int take_percent(const virTypedParameter *param, unsigned *field, GError **reterr) {
+        if (param->type != VIR_TYPED_PARAM_INT || param->value.i < 1 || param->value.i > 99)
+                return error_set(reterr, VIR_ERR_INVALID_ARG,
+                                 _("migration parameter '%s' must be a percentage between 1 and 99"), param->field);
+        *field = (unsigned) param->value.i;
+        return 0;
+}
+
 static int take_param(const virTypedParameter *param, MigrationParams *params, GError **reterr) {
         const struct {
                 const char *name;
@@ -78,6 +86,7 @@ static int take_param(const virTypedParameter *param, MigrationParams *params, G
                 { VIR_MIGRATE_PARAM_DEST_XML, &params->xml },
                 { VIR_MIGRATE_PARAM_PERSIST_XML, &params->persistent_xml },
                 { VIR_MIGRATE_PARAM_LISTEN_ADDRESS, &params->listen_address },
+                { MIGRATION_PARAM_POLICY, &params->policy },
         };
 
         for (size_t i = 0; i < G_N_ELEMENTS(strings); i++)
@@ -87,6 +96,10 @@ static int take_param(const virTypedParameter *param, MigrationParams *params, G
                 return take_number(param, &params->bandwidth_mib, reterr);
         if (strcmp(param->field, VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY) == 0)
                 return take_number(param, &params->postcopy_bandwidth_mib, reterr);
+        if (strcmp(param->field, VIR_MIGRATE_PARAM_AUTO_CONVERGE_INITIAL) == 0)
+                return take_percent(param, &params->throttle_initial, reterr);
+        if (strcmp(param->field, VIR_MIGRATE_PARAM_AUTO_CONVERGE_INCREMENT) == 0)
+                return take_percent(param, &params->throttle_increment, reterr);
         return error_set(reterr, VIR_ERR_ARGUMENT_UNSUPPORTED,
                          _("migration parameter '%s' is not supported by this version of Ferry: leave it out"), param->field);
 }
@@ -98,6 +111,8 @@ int migration_params_parse(virTypedParameterPtr list, int n, unsigned flags, Mig
         r = check_flags(flags, reterr);
         for (int i = 0; r >= 0 && i < n; i++)
                 r = take_param(&list[i], &params, reterr);
+        if (r >= 0 && (params.throttle_initial || params.throttle_increment) && !(flags & VIR_MIGRATE_AUTO_CONVERGE))
+                r = error_set(reterr, VIR_ERR_INVALID_ARG, _("a throttle was given without '--auto-converge'"));
         if (r < 0)
                 return r;
         *ret_params = params;

@@ -15,9 +15,14 @@ typedef struct MigrationParams {
         char *xml;            /* destination_xml */
         char *persistent_xml;
         char *listen_address;
+        char *policy;         /* "ferry.policy" */
+        unsigned throttle_initial, throttle_increment; /* of --auto-converge, percent; 0: the policy's */
         uint64_t bandwidth_mib; /* MiB/s; 0: the domain's migrate-setspeed */
         uint64_t postcopy_bandwidth_mib; /* likewise, of migrate-setspeed --postcopy */
 } MigrationParams;
+
+/* Our own typed parameter: a migration policy in its text form (driver/policy/policy_config.h). */
+#define MIGRATION_PARAM_POLICY "ferry.policy"
 
 void migration_params_clear(MigrationParams *params);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(MigrationParams, migration_params_clear)

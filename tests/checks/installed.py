@@ -31,6 +31,7 @@ EXPECTED = {
     "bin/virt-ferry",
     "sbin/virtferryd",
     "share/ferry/schemas/domain.rng",
+    "share/ferry/schemas/migration-policy.rng",
     "share/locale/de/LC_MESSAGES/ferry.mo",
 }
 SENTENCE = ("domain '%s' is not running", "Domäne »%s« läuft nicht")
