@@ -1,0 +1,345 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""An installed Ferry on a machine whose PID 1 is systemd: activation, scopes, restarts of every kind, and nothing left behind.
+
+Alpha is the machine's virtferryd.service as it is installed; beta is a second daemon with a root of its own, as another unit of the same
+machine. The guest moves between them over the loopback interface."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+import uuid
+
+import case
+import guest
+import host as hosts
+import machine
+
+BETA_UNIT = """[Unit]
+Description=The other host
+[Service]
+Type=notify
+ExecStart=/usr/local/sbin/virtferryd --root /var/lib/beta
+Restart=on-failure
+WatchdogSec=30
+KillMode=process
+"""
+CONFIG = 'hostname = "{name}"\nhost_uuid = "{uuid}"\nmigration_host = "127.0.0.1"\nlog_level = 1\n{more}'
+# Units that are installed and stay.
+OUR_UNITS = ['virtferryd-ro.socket', 'virtferryd.service', 'virtferryd.socket']
+
+
+class UnitHost(hosts.Host):
+    """A daemon that is a unit of the machine. Its guests are in a slice of its own."""
+
+    def __init__(self, bed, name, unit, root, guest_slice):  # pylint: disable=super-init-not-called
+        self.bed = bed
+        self.machine = bed.machine
+        self.name = name
+        self.unit = unit
+        self.address = '127.0.0.1'
+        self.slice = guest_slice
+        # /run is the machine's own, so its files are reached through its PID 1.
+        self.root = f'/proc/{bed.machine.leader}/root{root}'
+        self.socket = self.root + '/run/libvirt/virtferryd-sock'
+        self.daemon = None
+        self._connection = None
+        more = '' if guest_slice == 'machine.slice' else f'guest_slice = "{guest_slice}"\n'
+        bed.machine.write(f'{root}/etc/libvirt/virtferryd.conf', CONFIG.format(name=name, uuid=uuid.uuid4(), more=more))
+
+    @property
+    def peer_uri(self):
+        return f'ferry+unix:///system?socket={self.socket.removeprefix(f"/proc/{self.machine.leader}/root")}'
+
+    def start(self, *_arguments, environment=None):
+        self.machine.run('systemctl', 'start', self.unit)
+
+    def stop(self, how=signal.SIGTERM, seconds=60):
+        self.disconnect()
+        self.machine.run('systemctl', 'stop', self.unit, seconds=seconds)
+
+    def main_pid(self):
+        """The daemon's pid, as the machine counts; 0: it does not run."""
+        return int(self.machine.show(self.unit, 'MainPID'))
+
+    def status_text(self):
+        return self.machine.show(self.unit, 'StatusText')
+
+    def scopes(self, kind=''):
+        """The scopes of guests and helpers: {unit: {pid: program}}."""
+        path = '/' + self.slice
+        found = {}
+        for top in self.machine.group_roots:
+            with contextlib.suppress(OSError):
+                for entry in os.listdir(top + path):
+                    if entry.startswith(f'virtferry-{kind}') and entry.endswith('.scope'):
+                        found.setdefault(entry, {}).update(self.machine.pids_in(f'{path}/{entry}'))
+        return {unit: pids for unit, pids in found.items() if pids}
+
+    def processes(self):
+        found = {}
+        for pids in self.scopes().values():
+            found.update(pids)
+        return found
+
+    def leftovers(self):
+        files = []
+        for folder in ('/run/libvirt', '/etc/libvirt/ferry'):
+            for path, _, names in os.walk(self.root + folder):
+                files += [re.sub('[0-9]+', '#', os.path.relpath(os.path.join(path, name), self.root)) for name in names]
+        return {'files': sorted(files), 'programs': sorted(self.processes().values())}
+
+    def close(self):
+        self.disconnect()
+
+
+class MachineBed(hosts.Bed):
+    """Both hosts on one machine."""
+
+    machine = None
+
+    def _set_up(self):
+        self.machine = machine.Machine(hosts.BUILD, self.folder, [os.path.dirname(self.kernel)])
+        self.machine.write('/etc/systemd/system/beta.service', BETA_UNIT)
+        self.hosts += [UnitHost(self, 'alpha', 'virtferryd.service', '', 'machine.slice'),
+                       UnitHost(self, 'beta', 'beta.service', '/var/lib/beta', 'beta.slice')]
+        self.machine.run('systemd-sysusers')
+        self.machine.run('systemd-tmpfiles', '--create', 'virtferryd.conf')
+        self.machine.run('systemctl', 'daemon-reload')
+        self.machine.run('systemctl', 'enable', '--now', 'virtferryd.socket', 'virtferryd-ro.socket')
+        self.control = guest.Control(os.path.join(self.folder, 'control'))
+
+    def log(self, name):
+        unit = {'alpha': 'virtferryd.service', 'beta': 'beta.service'}[name]
+        return self.machine.journal('--output=short-monotonic', f'--unit={unit}') if self.machine else ''
+
+    def close(self):
+        if self.machine is not None:
+            self.machine.close()
+            self.machine = None
+        super().close()
+
+
+class Systemd(case.LiveCase):
+    FILL_MIB = 96
+    SPARSE_MIB = 16
+    MEMORY_MIB = 384
+
+    @classmethod
+    def setUpClass(cls):
+        case.Events.register_loop()
+        cls.bed = MachineBed(log_level=1)
+        cls.addClassCleanup(cls.bed.close)
+        cls.control = cls.bed.control
+        cls.machine = cls.bed.machine
+        cls.alpha, cls.beta = cls.bed.hosts
+        cls.beta.start()
+        cls.clean = None
+
+    def drop_in(self, unit, text):
+        """Changes a unit until the test ends."""
+        path = f'/run/systemd/system/{unit}.d/test.conf'
+        real = f'/proc/{self.machine.leader}/root{path}'
+        os.makedirs(os.path.dirname(real), exist_ok=True)
+        with open(real, 'w', encoding='utf-8') as out:
+            out.write(text)
+        self.machine.run('systemctl', 'daemon-reload')
+
+        def undo():
+            shutil.rmtree(os.path.dirname(real))
+            self.machine.run('systemctl', 'daemon-reload')
+        self.addCleanup(undo)
+
+    def wait_state(self, unit, state, seconds=20):
+        hosts.wait_for(f'{unit} being {state}', lambda: self.machine.show(unit, 'ActiveState') == state, seconds, step=0.1)
+
+    def same_guest(self, qemu, place=None):
+        place = place or self.alpha
+        self.assertEqual(place.qemu(), qemu)
+        self.assertEqual(place.state(self.NAME), 'running')
+        self.control.wait_beat(10, pid=qemu)
+        self.control.verify()
+
+    def replaced(self, old):
+        """Waits until another daemon than the one with this pid is ready."""
+        hosts.wait_for('a new daemon', lambda: self.alpha.main_pid() not in (0, old) and
+                       self.machine.show('virtferryd.service', 'ActiveState') == 'active', 30, step=0.1)
+
+    # what a user sees first
+
+    def test_activation_and_idle_exit(self):
+        self.remove_guest()
+        self.alpha.stop()
+        self.assertEqual(self.machine.show('virtferryd.socket', 'ActiveState'), 'active')
+        self.drop_in('virtferryd.service', '[Service]\nExecStart=\nExecStart=/usr/local/sbin/virtferryd --timeout=1\n')
+        before = self.machine.show('virtferryd.service', 'NRestarts')
+        self.assertIn('Id', self.machine.run('virsh', '-c', 'ferry:///system', 'list'))
+        self.assertEqual(self.machine.show('virtferryd.service', 'ActiveState'), 'active')
+        self.wait_state('virtferryd.service', 'inactive')
+        self.assertEqual(self.machine.show('virtferryd.service', 'Result'), 'success')
+        self.assertEqual(self.machine.show('virtferryd.service', 'NRestarts'), before)
+        # The read-only socket wakes it as well, and is one.
+        self.assertIn('Id', self.machine.run('virsh', '-r', '-c', 'ferry:///system', 'list'))
+        refused = self.machine.run('virsh', '-r', '-c', 'ferry:///system', 'net-define', '/etc/fstab', check=False)
+        self.assertIn('error:', refused)
+        self.assertEqual(self.machine.run('stat', '-c', '%U %G %a', '/run/libvirt/virtferryd-sock'), 'root virtferry 660')
+
+    def test_scopes(self):
+        self.guest_on(self.alpha)
+        self.assertEqual(list(self.machine.pids('virtferryd.service').values()), ['virtferryd'])
+        (scope, programs), = self.alpha.scopes().items()
+        self.assertEqual(list(programs.values()), ['qemu-system-x86_64'])
+        self.assertRegex(scope, f'^virtferry-guest-{self.NAME}-[0-9]+.scope$')
+        self.assertEqual(self.machine.show(scope, 'Slice'), 'machine.slice')
+        self.assertEqual(self.machine.show(scope, 'Description'), f'Virtual machine {self.NAME}')
+        self.assertIn('run-libvirt-ferry-ram.mount', self.machine.show(scope, 'After'))
+        if shutil.which('machinectl'):
+            self.assertRegex(self.machine.run('machinectl', 'list', '--no-legend'), f'ferry-{self.NAME}-[0-9]+ +vm +virtferryd')
+        self.assertEqual(self.alpha.status_text(), '1 guest')
+        self.alpha.virsh('destroy', self.NAME)
+        hosts.wait_for('the scope to go', lambda: self.machine.units('virtferry*') == OUR_UNITS, 10)
+        hosts.wait_for('the status', lambda: self.alpha.status_text() == 'no guests', 10)
+
+    def test_reload(self):
+        """A client stays connected over a reload; a broken configuration changes nothing."""
+        self.guest_on(self.alpha)
+        connection, pid = self.alpha.connection(), self.alpha.main_pid()
+        path = '/etc/libvirt/virtferryd.conf'
+        with open(self.alpha.root + path, encoding='utf-8') as config:
+            good = config.read()
+        self.addCleanup(self.machine.write_inside, path, good)
+        self.machine.write_inside(path, good + 'nonsense = 1\n')
+        self.machine.run('systemctl', 'reload', 'virtferryd.service')
+        hosts.wait_for('the complaint', lambda: "there is no setting 'nonsense'" in self.bed.log('alpha'), 10)
+        self.machine.write_inside(path, good)
+        self.machine.run('systemctl', 'reload', 'virtferryd.service')
+        hosts.wait_for('the configuration', lambda: 'The configuration was read again' in self.bed.log('alpha'), 10)
+        self.assertEqual(self.machine.show('virtferryd.service', 'ActiveState'), 'active')
+        self.assertEqual(self.alpha.main_pid(), pid)
+        self.assertTrue(connection.isAlive())
+        self.assertEqual(connection.lookupByName(self.NAME).state()[0], 1)
+
+    # the daemon goes, guests stay
+
+    def test_restart(self):
+        self.guest_on(self.alpha)
+        qemu, pid = self.alpha.qemu(), self.alpha.main_pid()
+        self.alpha.disconnect()
+        self.machine.run('systemctl', 'restart', 'virtferryd.service')
+        self.assertNotEqual(self.alpha.main_pid(), pid)
+        self.same_guest(qemu)
+
+    def test_killed(self):
+        self.guest_on(self.alpha)
+        qemu, pid = self.alpha.qemu(), self.alpha.main_pid()
+        self.machine.run('systemctl', 'kill', '--signal=KILL', '--kill-who=main', 'virtferryd.service')
+        self.replaced(pid)
+        self.same_guest(qemu)
+
+    def test_watchdog(self):
+        """A daemon whose loop stands still is replaced."""
+        self.guest_on(self.alpha)
+        self.drop_in('virtferryd.service', '[Service]\nWatchdogSec=2\nTimeoutAbortSec=5\nLimitCORE=0\n')
+        self.alpha.disconnect()
+        self.machine.run('systemctl', 'restart', 'virtferryd.service')
+        qemu, pid = self.alpha.qemu(), self.alpha.main_pid()
+        # It is alive for longer than the limit: the loop feeds the watchdog.
+        begin = time.monotonic()
+        hosts.wait_for('time to pass', lambda: time.monotonic() - begin > 3, 5)
+        self.assertEqual(self.alpha.main_pid(), pid)
+        self.machine.run('systemctl', 'kill', '--signal=STOP', '--kill-who=main', 'virtferryd.service')
+        self.replaced(pid)
+        self.assertIn('Watchdog timeout', self.bed.log('alpha'))
+        self.same_guest(qemu)
+
+    def test_stop(self):
+        """systemctl stop of all there is of the daemon; the guest does not notice."""
+        self.guest_on(self.alpha)
+        qemu = self.alpha.qemu()
+        self.alpha.disconnect()
+        self.machine.run('systemctl', 'stop', *OUR_UNITS)
+        self.assertEqual(self.machine.show('virtferryd.service', 'Result'), 'success')
+        self.assertEqual(self.alpha.pids_of('qemu'), [qemu])
+        self.control.wait_beat(10, pid=qemu)
+        self.assertFalse(os.path.exists(self.alpha.socket))
+        self.machine.run('systemctl', 'start', 'virtferryd.socket', 'virtferryd-ro.socket')
+        self.same_guest(qemu)
+
+    # migrations
+
+    def test_migrate(self):
+        self.guest_on(self.alpha)
+        process = self.migrate_start(self.alpha, self.beta, '--bandwidth', '40')
+        hosts.wait_for('the engines\' scopes', lambda: self.alpha.scopes('job-') and self.beta.scopes('job-'), 20)
+        hosts.wait_for('the status', lambda: re.match('1 guest, migrating [0-9]+ %$', self.alpha.status_text()), 20)
+        self.assertEqual(list(self.machine.pids('virtferryd.service').values()), ['virtferryd'])
+        code, output = self.migrate_end(process)
+        self.assertEqual(code, 0, output)
+        self.assert_settled(self.beta)
+        hosts.wait_for('the scopes to go', lambda: not self.alpha.scopes() and not self.beta.scopes('job-'), 10)
+        self.migrate(self.beta, self.alpha)
+        self.assert_settled(self.alpha)
+
+    def restart_in_precopy(self, *command):
+        """The daemon of the source goes in the middle; the guest ends up, sound, on exactly one side."""
+        self.guest_on(self.alpha)
+        pid = self.alpha.main_pid()
+        process = self.migrate_start(self.alpha, self.beta, '--bandwidth', '20')
+        hosts.wait_for('progress', lambda: (self.progress(self.alpha) or 0) > 0.2, 30)
+        self.alpha.disconnect()
+        self.machine.run(*command)
+        self.replaced(pid)
+        self.migrate_end(process)
+        hosts.wait_for('an end', lambda: not any(host.job(self.NAME).get('type') for host in self.bed.hosts), 60, step=0.2)
+        self.assert_settled(self.where())
+        hosts.wait_for('the engines to end', lambda: not self.alpha.scopes('job-') and not self.beta.scopes('job-'), 30)
+
+    def test_restart_in_precopy(self):
+        self.restart_in_precopy('systemctl', 'restart', 'virtferryd.service')
+
+    def test_killed_in_precopy(self):
+        self.restart_in_precopy('systemctl', 'kill', '--signal=KILL', '--kill-who=main', 'virtferryd.service')
+
+    # the user's own daemon
+
+    def test_session(self):
+        """The user's service manager keeps the session socket, and starts the daemon."""
+        self.machine.run('useradd', '--create-home', '--home-dir=/home/ferry', '--shell=/bin/sh', 'ferry')
+        number = self.machine.run('id', '-u', 'ferry')
+        self.machine.run('systemctl', '--global', 'enable', 'virtferryd.socket')
+        self.machine.run('systemctl', 'start', 'systemd-logind.service', f'user@{number}.service')
+        try:
+            words = ['runuser', '-u', 'ferry', '--', 'env', f'XDG_RUNTIME_DIR=/run/user/{number}', 'HOME=/home/ferry']
+            self.assertEqual(self.machine.run(*words, 'systemctl', '--user', 'is-active', 'virtferryd.service', check=False), 'inactive')
+            self.assertIn('Id', self.machine.run(*words, 'virsh', '-c', 'ferry:///session', 'list'))
+            self.assertEqual(self.machine.run(*words, 'systemctl', '--user', 'is-active', 'virtferryd.service'), 'active')
+        finally:
+            self.machine.run('systemctl', 'stop', f'user@{number}.service', check=False)
+
+    # the end
+
+    def test_zz_nothing_left(self):
+        """After all of the above, nothing but the installed files is left."""
+        self.remove_guest()
+        self.alpha.disconnect()
+        self.beta.stop()
+        self.machine.run('systemctl', 'stop', *OUR_UNITS, 'run-libvirt-ferry-ram.mount')
+        self.assertEqual(self.machine.run('systemctl', '--failed', '--no-legend', '--plain'), '')
+        for host in self.bed.hosts:
+            self.assertEqual(host.processes(), {})
+            left = [path for path in host.leftovers()['files'] if not path.endswith(('.pid', 'autostarted'))]
+            self.assertEqual(left, [])
+        with open(f'/proc/{self.machine.leader}/mounts', encoding='utf-8') as mounts:
+            self.assertEqual([line for line in mounts if 'libvirt' in line], [])
+
+
+if __name__ == '__main__':
+    reason = case.LIVE or machine.skip_reason()
+    if reason:
+        print(f'skipped: {reason}')
+        sys.exit(77)
+    case.main()
