@@ -166,7 +166,7 @@ static int set_running_speed(Migration *migration, bool postcopy, uint64_t limit
         else
                 migration->params.bandwidth_mib = 0;
         now = migration->phase == (postcopy ? MIGRATION_PHASE_POSTCOPY : MIGRATION_PHASE_PRECOPY);
-        if (!now || migration->incoming)
+        if (!now || migration->incoming || migration->paused)
                 return 0;
         return engine_source_set_bandwidth(migration->engine, limited_mib * MIB, reterr);
 }

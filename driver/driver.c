@@ -15,6 +15,7 @@
 #include "driver/base/log.h"
 #include "driver/base/scope.h"
 #include "driver/driver_internal.h"
+#include "driver/migration/job_record.h"
 #include "driver/migration/job_stats.h"
 #include "driver/migration/migration_dst.h"
 #include "driver/migration/migration_src.h"
@@ -84,6 +85,7 @@ static void driver_configure(Driver *driver, const DriverConfig *config) {
         driver->guests.migrating_guest_io_error = on_migrating_guest_io_error;
         driver->migrations = (MigrationContext){
                 .guests = &driver->guests,
+                .records = job_records_new(driver->bus),
                 .engine_helper = keep_path(driver, helpers, "virt-ferry-engine"),
                 .peer_helper = keep_path(driver, helpers, "virt-ferry-peer"),
                 .socket_path = keep(driver, config->socket_path),
@@ -147,6 +149,7 @@ int driver_new(sd_event *event, const DriverConfig *config, Driver **ret_driver,
         driver->event = sd_event_ref(event);
         driver->strings = g_ptr_array_new_with_free_func(g_free);
         driver->clients = g_ptr_array_new();
+        driver->attempts = g_ptr_array_new();
         driver->list = domain_list_new();
         driver->bus = event_bus_new();
         driver->caps = qemu_caps_cache_new(event);
@@ -188,6 +191,8 @@ Driver *driver_free(Driver *driver) {
         /* With guests still there it is busy, and stays. */
         (void) qemu_ram_unmount(&driver->guests.settings);
         domain_list_free(driver->list);
+        g_ptr_array_unref(driver->attempts);
+        job_records_free(driver->migrations.records);
         event_bus_free(driver->bus);
         qemu_caps_cache_free(driver->caps);
         scope_manager_free(driver->scopes);
@@ -282,7 +287,8 @@ void driver_quiesce(Driver *driver, uint64_t timeout_usec) {
                 else if (domain->migration)
                         migration_dst_client_gone(domain->migration);
         }
-        while (driver_running_jobs(driver) > 0 && clock_monotonic_usec() < deadline)
+        driver_attempts_cancel(driver);
+        while ((driver_running_jobs(driver) > 0 || driver->attempts->len > 0) && clock_monotonic_usec() < deadline)
                 fiber_sleep(QUIESCE_POLL_USEC);
 }
 
@@ -331,6 +337,16 @@ DriverClient *driver_client_free(DriverClient *client) {
         g_ptr_array_remove_fast(client->driver->clients, client);
         g_free(client);
         return NULL;
+}
+
+/* ---- identities ---- */
+
+int driver_uuid_parse(const char *text, unsigned char *ret_uuid) {
+        return uuid_parse(text, ret_uuid);
+}
+
+char *driver_uuid_format(const unsigned char *uuid, char *buffer) {
+        return uuid_format(uuid, buffer);
 }
 
 /* ---- events ---- */

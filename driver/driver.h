@@ -272,3 +272,28 @@ int driver_migrate_finish(DriverClient *client, const DriverMigrateArgs *args, b
 /* [fiber] */
 int driver_migrate_confirm(DriverClient *client, const unsigned char *uuid, const DriverMigrateArgs *args,
                            bool cancelled, GError **reterr);
+
+/* ---- migration jobs as things of their own: every one has a number, running or finished (driver/domain/job_info.h) ---- */
+
+/* All that are known, oldest first; owned by the caller. Their changes come as DRIVER_EVENT_JOB. */
+int driver_migration_jobs(DriverClient *client, uint64_t **ret_numbers, unsigned *ret_n, GError **reterr);
+/* *ret_info is overwritten; driver_job_info_clear(). INVALID_ARG: there is none with this number (any more). */
+int driver_migration_job(DriverClient *client, uint64_t number, DriverJobInfo *ret_info, GError **reterr);
+/* Starts a peer-to-peer migration and returns its number at once. It belongs to the daemon: it goes on when the client has
+ * gone. args->flags and parameters are those of driver_migrate_perform(). */
+int driver_migration_job_start(DriverClient *client, const unsigned char *uuid, const char *dconnuri,
+                               const DriverMigrateArgs *args, uint64_t *ret_number, GError **reterr);
+/* As driver_domain_job_abort(), and also before the job has begun. [fiber] */
+int driver_migration_job_cancel(DriverClient *client, uint64_t number, GError **reterr);
+/* Precopy stands still, or goes on: the guest runs, its writes are remembered, the policy waits. OPERATION_INVALID in any
+ * other phase. [fiber] */
+int driver_migration_job_pause(DriverClient *client, uint64_t number, bool pause, GError **reterr);
+/* Another policy in its text form (docs/policy.md). OPERATION_INVALID if precopy is not under way. */
+int driver_migration_job_set_policy(DriverClient *client, uint64_t number, const char *policy, GError **reterr);
+
+/* ---- identities ---- */
+
+/* As libvirt reads and writes them. -EINVAL. */
+int driver_uuid_parse(const char *text, unsigned char *ret_uuid);
+/* Into a buffer of VIR_UUID_STRING_BUFLEN bytes, which is returned. */
+char *driver_uuid_format(const unsigned char *uuid, char *buffer);

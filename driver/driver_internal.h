@@ -20,6 +20,7 @@ struct Driver {
         unsigned char host_uuid[VIR_UUID_BUFLEN];
         GPtrArray *strings;        /* copies of the configuration's strings that others borrow */
         GPtrArray *clients;        /* DriverClient, borrowed */
+        GPtrArray *attempts;       /* Attempt (api_migration_job.c): migrations that nobody waits for */
         bool quiescing;            /* no new jobs */
 };
 
@@ -33,6 +34,8 @@ struct DriverClient {
 
 /* api_console.c: ends every use of a console. */
 void driver_console_release(Driver *driver);
+/* api_migration_job.c: gives up what has not come to an end; each then ends in its own time. */
+void driver_attempts_cancel(Driver *driver);
 
 /* VIR_ERR_OPERATION_DENIED for a read-only client. what names the call ("start"). */
 int driver_check_write(const DriverClient *client, const char *what, GError **reterr);

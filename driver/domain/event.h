@@ -8,6 +8,8 @@
 #include <libvirt/libvirt.h>
 #include <stdint.h>
 
+#include "driver/domain/job_info.h"
+
 /* Names a domain for a client. */
 typedef struct DomainRef {
         char *name;
@@ -21,9 +23,12 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(DomainRef, domain_ref_clear)
 void domain_refs_free(DomainRef *refs, unsigned n);
 
 #define DRIVER_EVENT_MONITOR (-1)
+#define DRIVER_EVENT_JOB (-2)
 
 typedef struct DriverEvent {
-        int id; /* VIR_DOMAIN_EVENT_ID_*, or DRIVER_EVENT_MONITOR: a raw QEMU event (qemu-monitor-event) */
+        /* VIR_DOMAIN_EVENT_ID_*, or DRIVER_EVENT_MONITOR: a raw QEMU event (qemu-monitor-event), or DRIVER_EVENT_JOB: a
+         * migration job has changed */
+        int id;
         const DomainRef *domain;
         union {
                 struct { int event, detail; } lifecycle; /* ID_LIFECYCLE */
@@ -38,6 +43,7 @@ typedef struct DriverEvent {
                 const char *device_alias;                /* ID_DEVICE_ADDED, ID_DEVICE_REMOVED */
                 /* DRIVER_EVENT_MONITOR */
                 struct { const char *name, *details; int64_t seconds; unsigned micros; } monitor;
+                struct { uint64_t number; DriverJobChange change; } job; /* DRIVER_EVENT_JOB */
         };                                               /* ID_REBOOT: nothing */
 } DriverEvent;
 

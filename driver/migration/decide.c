@@ -16,6 +16,7 @@
 #include "driver/base/error.h"
 #include "driver/base/i18n.h"
 #include "driver/base/log.h"
+#include "driver/migration/job_record.h"
 #include "driver/migration/policy_source.h"
 #include "driver/migration/round_log.h"
 
@@ -80,6 +81,26 @@ int decide_configure(Migration *migration, GError **reterr) {
         return 0;
 }
 
+int decide_set_policy(Migration *migration, const char *text, GError **reterr) {
+        g_autofree char *before = g_steal_pointer(&migration->params.policy);
+        PolicyConfig config = migration->policy;
+        int r;
+
+        migration->params.policy = g_strdup(text);
+        r = decide_configure(migration, reterr);
+        if (r < 0) {
+                g_free(migration->params.policy);
+                migration->params.policy = g_steal_pointer(&before);
+                migration->policy = config;
+                return r;
+        }
+        policy_reconfigured(&migration->history);
+        migration->news = migration->history.rounds > 0;
+        fiber_cond_broadcast(&migration->changed);
+        job_record_changed(migration->record, DRIVER_JOB_PHASE);
+        return 0;
+}
+
 void decide_begin(Migration *migration) {
         migration->copying_usec = clock_monotonic_usec();
         round_log_begin(migration);
@@ -120,6 +141,7 @@ static void decided(Migration *migration, const PolicyDecision *decision) {
                 log_debug("migration of '%s': round %" PRIu64 ": %s", migration->domain->name, migration->iterations, words);
                 round_log_decision(migration, decision);
         }
+        job_record_changed(migration->record, DRIVER_JOB_DECISION);
 }
 
 /* What the user or the guest's state has decided already. */
@@ -191,6 +213,10 @@ int decide_precopy(Migration *migration, PolicyAction *ret_action, GError **rete
 
                 if (r < 0)
                         return r;
+                if (migration->paused) {
+                        fiber_cond_wait(&migration->changed, WAKE_USEC);
+                        continue;
+                }
                 follow_max_downtime(migration);
                 if (decided_by_user(migration, ret_action))
                         return 0;

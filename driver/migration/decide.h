@@ -7,6 +7,8 @@
 
 /* Source, once the parameters are there: the policy of this migration. INVALID_ARG, XML_ERROR, CONF_SYNTAX. */
 int decide_configure(Migration *migration, GError **reterr);
+/* Source, in mid-job: another policy, in its text form, from the next decision on. On failure nothing has changed; errors as above. */
+int decide_set_policy(Migration *migration, const char *text, GError **reterr);
 /* Source: the engine has begun to copy. */
 void decide_begin(Migration *migration);
 /* Source, from the engine's callbacks: a round has ended (or there was nothing to send: idle). */

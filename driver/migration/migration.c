@@ -13,6 +13,7 @@
 #include "driver/base/log.h"
 #include "driver/base/units.h"
 #include "driver/migration/decide.h"
+#include "driver/migration/job_record.h"
 #include "driver/migration/job_stats.h"
 #include "driver/migration/migration_src.h"
 #include "driver/migration/round_log.h"
@@ -63,6 +64,7 @@ int migration_new(MigrationContext *context, Domain *domain, bool incoming, cons
         migration->started_usec = clock_monotonic_usec();
         migration->qemu_state_fd = migration->engine_state_fd = -EBADF;
         domain->migration = migration;
+        migration->record = job_record_begin(context->records, migration);
         *ret_migration = migration;
         return 0;
 }
@@ -101,6 +103,7 @@ void migration_end(Migration *migration, bool success) {
                 migration->phase = MIGRATION_PHASE_FAILED;
         job_stats_complete(migration, success);
         round_log_end(migration, success);
+        job_record_end(g_steal_pointer(&migration->record), success);
         if (migration->engine)
                 engine_kill(migration->engine);
         if (migration->commit_path)
@@ -155,6 +158,7 @@ int migration_set_phase(Migration *migration, MigrationPhase phase) {
         domain->migration_saved = migration_saved(migration);
         r = guest_save(migration->context->guests, domain);
         fiber_cond_broadcast(&migration->changed);
+        job_record_changed(migration->record, DRIVER_JOB_PHASE);
         return r;
 }
 
@@ -221,6 +225,7 @@ void migration_note_iteration(Migration *migration, uint64_t iteration) {
 static void note_round(Migration *migration, const EngineStats *stats, bool idle) {
         decide_note(migration, stats, idle);
         fiber_cond_broadcast(&migration->changed);
+        job_record_changed(migration->record, DRIVER_JOB_ROUND);
 }
 
 static void on_iteration(Engine *engine, const EngineStats *stats, void *userdata) {

@@ -46,9 +46,13 @@ typedef enum MigrationPhase {
 const char *migration_phase_to_string(MigrationPhase phase);
 MigrationPhase migration_phase_from_string(const char *name);
 
+struct JobRecord;  /* driver/migration/job_record.h */
+struct JobRecords;
+
 /* What all migrations of a driver share; fixed after start. */
 typedef struct MigrationContext {
         GuestManager *guests;
+        struct JobRecords *records;
         const char *engine_helper;  /* virt-ferry-engine */
         const char *peer_helper;    /* virt-ferry-peer */
         const char *socket_path;    /* our own RPC socket, for the peer helper */
@@ -66,6 +70,7 @@ struct Migration {
         unsigned refs;
         MigrationContext *context;
         Domain *domain;             /* a reference */
+        struct JobRecord *record;   /* what front ends see of it; NULL once it has ended */
         bool incoming;
         MigrationPhase phase;
         MigrationParams params;
@@ -79,6 +84,7 @@ struct Migration {
         bool engine_gone, ready, committed, running, abandoned, guest_exited;
         bool abort_requested;
         bool postcopy_requested;    /* source: somebody wants the switch to postcopy now */
+        bool paused;                /* source: a user wants precopy to stand still */
         bool stopped_here;          /* source: the guest ran until we stopped it */
         uint64_t iterations;        /* number of the last iteration event */
 
