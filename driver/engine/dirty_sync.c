@@ -24,6 +24,7 @@
 #include "driver/base/io.h"
 #include "driver/base/log.h"
 #include "driver/base/uapi.h"
+#include "driver/engine/fault.h"
 #include "driver/engine/worker.h"
 
 #define FAULTS_MAX 64 /* read at once */
@@ -147,8 +148,8 @@ static int sync_start(Dirty *dirty, GError **reterr) {
         state->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (state->stop_fd < 0)
                 return error_set_errno(reterr, errno, _("cannot create an event descriptor"));
-        int r = dirty_uffd_enable(dirty->uffd, UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
-                                                       UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM);
+        /* A context gets its features once, and the fault core may want the same one. */
+        int r = dirty_uffd_enable(dirty->uffd, fault_uffd_features());
         if (r < 0)
                 return error_set_errno(reterr, r, _("cannot use the guest's userfaultfd"));
         /* Before the first page is protected, somebody must answer. */

@@ -93,3 +93,7 @@ void fault_ask_again(Fault *fault);
 uint64_t fault_lacking(const Fault *fault);
 /* Adds fault_*, faults* and *_pages to stats. */
 void fault_stats(Fault *fault, EngineStats *stats);
+
+/* The features of userfaultfd that we want and this kernel has: a context gets them once, so everybody must ask for the
+ * same. */
+uint64_t fault_uffd_features(void);

@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "driver/base/io.h"
@@ -34,15 +35,25 @@ const char *page_state_name(PageState state) {
 }
 
 int page_states_init(PageStates *states, uint64_t n_pages) {
-        *states = (PageStates) { .fd = -EBADF, .n_pages = n_pages };
-        states->fd = memfd_create("ferry-page-states", MFD_CLOEXEC);
-        if (states->fd < 0)
-                return -errno;
-        if (ftruncate(states->fd, (off_t) n_pages) < 0)
-                return -errno;
-        void *map = mmap(NULL, n_pages, PROT_READ | PROT_WRITE, MAP_SHARED, states->fd, 0);
-        if (map == MAP_FAILED)
-                return -errno;
+        int fd = memfd_create("ferry-page-states", MFD_CLOEXEC);
+        *states = (PageStates) { .fd = -EBADF };
+        return fd < 0 ? -errno : page_states_open(states, n_pages, fd);
+}
+
+int page_states_open(PageStates *states, uint64_t n_pages, int fd) {
+        *states = (PageStates) { .fd = fd, .n_pages = n_pages };
+        struct stat st;
+        if (fstat(fd, &st) < 0 || ((uint64_t) st.st_size < n_pages && ftruncate(fd, (off_t) n_pages) < 0)) {
+                int error = errno;
+                states->fd = fd_close(fd);
+                return -error;
+        }
+        void *map = mmap(NULL, n_pages, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (map == MAP_FAILED) {
+                int error = errno;
+                states->fd = fd_close(fd);
+                return -error;
+        }
         states->states = map;
         return 0;
 }

@@ -9,6 +9,7 @@
  */
 
 #include <glib.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "driver/engine/ram_block.h"
@@ -32,10 +33,21 @@ typedef struct PageStates {
 
 /* Makes a table of n_pages, all NEVER. 0 or negative errno; deinit in any case. */
 int page_states_init(PageStates *states, uint64_t n_pages);
-/* Frees the table. */
+/* The same over the file fd, which is taken over (also on failure): it gets its size if it is shorter, and keeps what
+ * it holds. */
+int page_states_open(PageStates *states, uint64_t n_pages, int fd);
+/* Frees the table; the file stays. */
 void page_states_deinit(PageStates *states);
 /* One page's state; [first, first + count) get state. Not checked against n_pages. */
-static inline PageState page_states_get(const PageStates *states, uint64_t page) { return states->states[page]; }
+static inline PageState page_states_get(const PageStates *states, uint64_t page) {
+        return (PageState) __atomic_load_n(&states->states[page], __ATOMIC_ACQUIRE);
+}
+/* Moves a page from one state to another, if it still is in the first. Any thread. */
+static inline bool page_states_move(PageStates *states, uint64_t page, PageState from, PageState to) {
+        unsigned char expected = (unsigned char) from;
+        return __atomic_compare_exchange_n(&states->states[page], &expected, (unsigned char) to, false, __ATOMIC_ACQ_REL,
+                                           __ATOMIC_ACQUIRE);
+}
 void page_states_set(PageStates *states, uint64_t first, uint64_t count, PageState state);
 
 /* What to do with a page that the source says is zero. */

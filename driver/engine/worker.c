@@ -3,6 +3,7 @@
 #include "driver/engine/worker.h"
 
 #include <glib.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -43,6 +44,12 @@ int worker_start(Worker *worker, const char *name, void (*func)(void *userdata),
 void worker_yield(void) {
         /* Of a thread, on Linux. */
         (void) setpriority(PRIO_PROCESS, 0, 19);
+}
+
+void worker_urgent(void) {
+        struct sched_param param = { .sched_priority = 1 };
+        if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &param) < 0)
+                (void) setpriority(PRIO_PROCESS, 0, -15);
 }
 
 void worker_join(Worker *worker) {

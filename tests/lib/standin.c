@@ -25,6 +25,9 @@
 typedef struct Child {
         StandinArgs args;
         unsigned char *ram;
+        uint32_t *stamps[WRITERS_MAX]; /* how often each writer has written to each page */
+        atomic_uint_least64_t wrong;
+        atomic_uint n_started;
         atomic_bool running, quit;
         atomic_uint parked; /* writers that hold still */
         pthread_mutex_t lock;
@@ -50,8 +53,45 @@ static void write_page(Child *child, uint64_t *random) {
                 memcpy(at + what % (PAGE - 64) / 8 * 8, &what, sizeof(what));
 }
 
+/* Whether a page is what the reference says, but for the stamps of writers other than this one (WRITERS_MAX: nobody
+ * writes now). */
+static bool page_right(Child *child, uint64_t page, unsigned self) {
+        unsigned char wanted[PAGE];
+        const unsigned char *at = child->ram + page * PAGE;
+        size_t plain = PAGE - WRITERS_MAX * sizeof(uint64_t);
+        if (pread(child->args.reference_fd, wanted, PAGE, (off_t) (page * PAGE)) != PAGE)
+                return false;
+        if (memcmp(wanted, at, plain) != 0)
+                return false;
+        for (unsigned i = 0; i < WRITERS_MAX; i++) {
+                uint64_t before, now;
+                memcpy(&before, wanted + plain + i * sizeof(before), sizeof(before));
+                memcpy(&now, at + plain + i * sizeof(now), sizeof(now));
+                uint32_t added = child->stamps[i] ? child->stamps[i][page] : 0;
+                if ((self == WRITERS_MAX || i == self) && now != before + added)
+                        return false;
+        }
+        return true;
+}
+
+static void stamp_page(Child *child, unsigned self, uint64_t *random) {
+        uint64_t page = (child->args.work_offset_bytes / PAGE) + random_next(random) % (child->args.work_bytes / PAGE);
+        if (!page_right(child, page, self))
+                atomic_fetch_add(&child->wrong, 1);
+        ++*(volatile uint64_t *) (child->ram + (page + 1) * PAGE - (WRITERS_MAX - self) * sizeof(uint64_t));
+        child->stamps[self][page]++;
+}
+
+static uint64_t verify_all(Child *child) {
+        uint64_t wrong = atomic_load(&child->wrong);
+        for (uint64_t page = 0; page < child->args.size_bytes / PAGE; page++)
+                wrong += !page_right(child, page, WRITERS_MAX);
+        return wrong;
+}
+
 static void *writer(void *userdata) {
         Child *child = userdata;
+        unsigned self = atomic_fetch_add(&child->n_started, 1);
         uint64_t random = (uint64_t) (uintptr_t) &random ^ 88172645463325252u;
         struct timespec next;
         clock_gettime(CLOCK_MONOTONIC, &next);
@@ -69,7 +109,10 @@ static void *writer(void *userdata) {
                 pthread_mutex_unlock(&child->lock);
                 unsigned burst = child->args.pages_per_msec ?: 64;
                 for (unsigned i = 0; i < burst; i++)
-                        write_page(child, &random);
+                        if (child->args.reference_fd > 0)
+                                stamp_page(child, self, &random);
+                        else
+                                write_page(child, &random);
                 if (child->args.pages_per_msec > 0) {
                         next.tv_nsec += 1000000;
                         if (next.tv_nsec >= 1000000000) {
@@ -83,12 +126,13 @@ static void *writer(void *userdata) {
 }
 
 typedef struct Command {
-        char what; /* 'r'un, 's'top, 'p'oke */
+        char what; /* 'r'un, 's'top, 'p'oke, 'g'et, 'd'iscard */
         unsigned char value;
-        uint64_t offset;
+        uint64_t offset, length;
 } Command;
 
-static void obey(Child *child, const Command *command) {
+static uint64_t obey(Child *child, const Command *command) {
+        uint64_t answer = 0;
         pthread_mutex_lock(&child->lock);
         if (command->what == 'r') {
                 atomic_store(&child->running, true);
@@ -97,9 +141,16 @@ static void obey(Child *child, const Command *command) {
                 atomic_store(&child->running, false);
                 while (atomic_load(&child->parked) < child->args.n_writers)
                         pthread_cond_wait(&child->changed, &child->lock);
-        } else
+        } else if (command->what == 'g')
+                answer = *(volatile uint64_t *) (child->ram + command->offset);
+        else if (command->what == 'd')
+                (void) madvise(child->ram + command->offset, command->length, MADV_REMOVE);
+        else if (command->what == 'v')
+                answer = verify_all(child);
+        else
                 child->ram[command->offset] = command->value;
         pthread_mutex_unlock(&child->lock);
+        return answer;
 }
 
 static _Noreturn void child_main(const StandinArgs *args, int control) {
@@ -121,13 +172,14 @@ static _Noreturn void child_main(const StandinArgs *args, int control) {
                 _exit(1);
         for (unsigned i = 0; i < args->n_writers; i++) {
                 pthread_t thread;
+                child.stamps[i] = calloc(args->size_bytes / PAGE, sizeof(uint32_t));
                 if (pthread_create(&thread, NULL, writer, &child) != 0)
                         _exit(1);
         }
         Command command;
         while (fd_read_all(control, &command, sizeof(command)) >= 0) {
-                obey(&child, &command);
-                if (write(control, &command.what, 1) != 1)
+                uint64_t answer = obey(&child, &command);
+                if (fd_write_all(control, &answer, sizeof(answer)) < 0)
                         break;
         }
         _exit(0);
@@ -160,11 +212,15 @@ int standin_start(Standin *standin, const StandinArgs *args) {
         return 0;
 }
 
-static bool tell(Standin *standin, Command command, int timeout_msec) {
+static bool take(Standin *standin, int timeout_msec, uint64_t *ret_answer) {
         struct pollfd pollfd = {.fd = standin->control, .events = POLLIN};
-        char answer;
-        return fd_write_all(standin->control, &command, sizeof(command)) >= 0 && poll(&pollfd, 1, timeout_msec) == 1 &&
-               read(standin->control, &answer, 1) == 1;
+        return poll(&pollfd, 1, timeout_msec) == 1 &&
+               fd_read_all(standin->control, ret_answer, sizeof(*ret_answer)) >= 0;
+}
+
+static bool tell(Standin *standin, Command command, int timeout_msec) {
+        uint64_t ignored;
+        return fd_write_all(standin->control, &command, sizeof(command)) >= 0 && take(standin, timeout_msec, &ignored);
 }
 
 void standin_run(Standin *standin) {
@@ -179,6 +235,29 @@ void standin_stop(Standin *standin) {
 
 bool standin_poke(Standin *standin, uint64_t offset_bytes, unsigned char value) {
         return tell(standin, (Command){.what = 'p', .value = value, .offset = offset_bytes}, 1000);
+}
+
+void standin_read_begin(Standin *standin, uint64_t offset_bytes) {
+        Command command = {.what = 'g', .offset = offset_bytes};
+        if (fd_write_all(standin->control, &command, sizeof(command)) < 0)
+                abort();
+}
+
+bool standin_read_end(Standin *standin, int timeout_msec, uint64_t *ret_value) {
+        return take(standin, timeout_msec, ret_value);
+}
+
+void standin_discard(Standin *standin, uint64_t offset_bytes, uint64_t length_bytes) {
+        if (!tell(standin, (Command){.what = 'd', .offset = offset_bytes, .length = length_bytes}, 10000))
+                abort();
+}
+
+uint64_t standin_verify(Standin *standin) {
+        Command command = {.what = 'v'};
+        uint64_t wrong = UINT64_MAX;
+        if (fd_write_all(standin->control, &command, sizeof(command)) < 0 || !take(standin, 60000, &wrong))
+                return UINT64_MAX;
+        return wrong;
 }
 
 void standin_end(Standin *standin) {

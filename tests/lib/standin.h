@@ -18,6 +18,9 @@ typedef struct StandinArgs {
         unsigned pages_per_msec;                /* per writer; 0: as fast as they can */
         bool punch;                             /* writers also give pages back, and write zeros */
         bool no_uffd;
+        /* The writers of a destination: each page must hold what this file holds (the source's memory, which nobody
+         * changes any more) but for one word per writer at its end, which it adds one to. 0: none. */
+        int reference_fd;
 } StandinArgs;
 
 typedef struct Standin {
@@ -34,5 +37,12 @@ void standin_stop(Standin *standin);
 /* Writes one page now, from the main thread of the child; false if that took longer than a second (a writer that nobody
  * wakes). */
 bool standin_poke(Standin *standin, uint64_t offset_bytes, unsigned char value);
+/* Begins to read the 8 bytes at offset, and waits for them: false after the timeout, then it may be asked again. */
+void standin_read_begin(Standin *standin, uint64_t offset_bytes);
+bool standin_read_end(Standin *standin, int timeout_msec, uint64_t *ret_value);
+/* Gives pages back, as a balloon does. */
+void standin_discard(Standin *standin, uint64_t offset_bytes, uint64_t length_bytes);
+/* Looks at all pages, as its own writers know them. The number of those that are wrong, found now or by a writer. */
+uint64_t standin_verify(Standin *standin);
 /* Ends the child. */
 void standin_end(Standin *standin);
