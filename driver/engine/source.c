@@ -47,7 +47,7 @@ static const struct {
         [SOURCE_STOPPING] = { "stopping", N_("sending the last of the memory and the device state"), BIT(SENT) | BIT(CANCELLED) | BIT(FAILED) },
         [SOURCE_SENT] = { "sent", N_("waiting for the destination to load the device state"), BIT(READY) | BIT(CANCELLED) | BIT(FAILED) },
         [SOURCE_READY] = { "ready", N_("waiting for the decision to switch over"), BIT(COMMITTING) | BIT(CANCELLED) | BIT(FAILED) },
-        [SOURCE_COMMITTING] = { "committing", N_("switching over"), BIT(COMMITTED) | BIT(FAILED) },
+        [SOURCE_COMMITTING] = { "committing", N_("switching over"), BIT(COMMITTED) | BIT(DONE) | BIT(FAILED) },
         [SOURCE_COMMITTED] = { "committed", N_("waiting for the guest to run on the destination"), BIT(DONE) | BIT(FAILED) },
         [SOURCE_DONE] = { "done", N_("finishing"), 0 },
         [SOURCE_CANCELLED] = { "cancelled", N_("cancelling"), 0 },

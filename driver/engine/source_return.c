@@ -23,16 +23,37 @@ static int take_running(Source *source) {
         return 1;
 }
 
-static int take_abandon(Source *source, const WireHeader *header) {
-        g_autofree char *reason = NULL;
-        int r = frame_recv_text(source->channel, header, &reason);
-        if (r < 0)
-                return r;
+/* After COMMIT the destination has said that the guest will never run there. */
+static int abandoned(Source *source, const char *reason) {
         if (!source_set_state(source, SOURCE_DONE))
                 return -EPROTO;
         (void) frame_send(source->channel, WIRE_BYE, 0, NULL, 0);
         ctl_event(source->ctl, "abandoned", json_add_string(json_object_new_object(), "reason", reason), false);
         return 1;
+}
+
+static int take_abandon(Source *source, const WireHeader *header) {
+        g_autofree char *reason = NULL;
+        int r = frame_recv_text(source->channel, header, &reason);
+        return r < 0 ? r : abandoned(source, reason);
+}
+
+/* The destination gives up. It says so only while COMMIT has not reached it, and takes no COMMIT afterwards: an ERROR
+ * that meets a COMMIT on its way settles whose the guest is. */
+static int take_error(Source *source, const WireHeader *header, GError **reterr) {
+        SourceState state = source_get_state(source);
+        g_autoptr(GError) error = NULL;
+        int r = frame_take_error(source->channel, header, source_doing(state), &error);
+        if (state == SOURCE_COMMITTING && r == -EREMOTEIO) {
+                pthread_mutex_lock(&source->lock);
+                CtlCall *call = g_steal_pointer(&source->commit_call);
+                pthread_mutex_unlock(&source->lock);
+                if (call)
+                        ctl_reply_error(call, error);
+                return abandoned(source, error->message);
+        }
+        g_propagate_error(reterr, g_steal_pointer(&error));
+        return r;
 }
 
 static int take_commit_ack(Source *source) {
@@ -54,7 +75,7 @@ static int take_frame(Source *source, GError **reterr) {
                 return r;
         switch (header.type) {
         case WIRE_ERROR:
-                return frame_take_error(source->channel, &header, source_doing(source_get_state(source)), reterr);
+                return take_error(source, &header, reterr);
         case WIRE_MARK_ACK:
                 pthread_mutex_lock(&source->lock);
                 source->mark_acked = header.count;
