@@ -62,37 +62,60 @@ static int define(Driver *driver, DomainDef *def, Domain *domain, GError **reter
         return 0;
 }
 
+/* Finds or makes the domain that def is about and takes it for a short change. */
+static int add_begin(Driver *driver, const DomainDef *def, const char *what, JobAccess access, Domain **ret_domain,
+                     GError **reterr) {
+        g_autoptr(Domain) domain = NULL;
+        Domain *found = NULL;
+        int r;
+
+        r = domain_list_add(driver->list, def, &found, reterr);
+        if (r < 0)
+                return r;
+        domain = domain_ref(found);
+        r = job_modify_begin(&domain->job, domain->name, what, access, reterr);
+        if (r < 0) {
+                guest_drop_if_gone(&driver->guests, domain);
+                return r;
+        }
+        *ret_domain = g_steal_pointer(&domain);
+        return 0;
+}
+
+/* A domain that has got neither a definition nor a guest goes again. */
+static int add_end(Driver *driver, Domain *domain, DomainRef *ret_ref, int r) {
+        if (r >= 0)
+                domain_get_ref(domain, ret_ref);
+        job_modify_end(&domain->job);
+        guest_drop_if_gone(&driver->guests, domain);
+        domain_unref(domain);
+        return r;
+}
+
+static int parse_given(Driver *driver, const char *xml, bool validate, DomainDef **ret_def, GError **reterr) {
+        return guest_parse(&driver->guests, xml, DOMAIN_PARSE_INACTIVE | (validate ? DOMAIN_PARSE_VALIDATE : 0),
+                           driver->schema_dir, ret_def, reterr);
+}
+
 int driver_domain_define(DriverClient *client, const char *xml, unsigned flags, DomainRef *ret_ref, GError **reterr) {
         Driver *driver = client->driver;
         g_autoptr(DomainDef) def = NULL;
-        g_autoptr(Domain) domain = NULL;
-        Domain *found = NULL;
+        Domain *domain = NULL;
         int r;
 
         r = driver_check_write(client, "define", reterr);
         if (r >= 0)
                 r = driver_check_flags(flags, VIR_DOMAIN_DEFINE_VALIDATE, "define", reterr);
         if (r >= 0)
-                r = guest_parse(&driver->guests, xml,
-                                DOMAIN_PARSE_INACTIVE |
-                                        (flags & VIR_DOMAIN_DEFINE_VALIDATE ? DOMAIN_PARSE_VALIDATE : 0),
-                                driver->schema_dir, &def, reterr);
+                r = parse_given(driver, xml, flags & VIR_DOMAIN_DEFINE_VALIDATE, &def, reterr);
         if (r >= 0)
-                r = domain_list_add(driver->list, def, &found, reterr);
+                r = add_begin(driver, def, "define", JOB_ACCESS_DURING_OUT, &domain, reterr);
         if (r < 0)
                 return r;
-        domain = domain_ref(found);
-        r = job_modify_begin(&domain->job, domain->name, "define", JOB_ACCESS_DURING_OUT, reterr);
-        if (r >= 0) {
-                r = define(driver, def, domain, reterr);
-                if (r >= 0) {
-                        def = NULL;
-                        domain_get_ref(domain, ret_ref);
-                }
-                job_modify_end(&domain->job);
-        }
-        guest_drop_if_gone(&driver->guests, domain);
-        return r;
+        r = define(driver, def, domain, reterr);
+        if (r >= 0)
+                def = NULL;
+        return add_end(driver, domain, ret_ref, r);
 }
 
 int driver_domain_undefine(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr) {
@@ -202,36 +225,23 @@ int driver_domain_create_xml(DriverClient *client, const char *xml, unsigned fla
                              GError **reterr) {
         Driver *driver = client->driver;
         g_autoptr(DomainDef) def = NULL;
-        g_autoptr(Domain) domain = NULL;
-        Domain *found = NULL;
+        Domain *domain = NULL;
         int r;
 
         r = driver_check_write(client, "create", reterr);
         if (r >= 0)
                 r = start_check_flags(flags, reterr);
         if (r >= 0)
-                r = guest_parse(&driver->guests, xml,
-                                DOMAIN_PARSE_INACTIVE | (flags & VIR_DOMAIN_START_VALIDATE ? DOMAIN_PARSE_VALIDATE : 0),
-                                driver->schema_dir, &def, reterr);
+                r = parse_given(driver, xml, flags & VIR_DOMAIN_START_VALIDATE, &def, reterr);
         if (r >= 0)
-                r = domain_list_add(driver->list, def, &found, reterr);
+                r = add_begin(driver, def, "create", JOB_ACCESS_EXCLUSIVE, &domain, reterr);
         if (r < 0)
                 return r;
-        domain = domain_ref(found);
-        r = job_modify_begin(&domain->job, domain->name, "create", JOB_ACCESS_EXCLUSIVE, reterr);
-        if (r < 0) {
-                guest_drop_if_gone(&driver->guests, domain);
-                return r;
-        }
         if (domain_is_active(domain))
                 r = error_set(reterr, VIR_ERR_OPERATION_FAILED, _("domain '%s' is already running"), domain->name);
         else
                 r = start(driver, domain, g_steal_pointer(&def), flags, reterr);
-        if (r >= 0)
-                domain_get_ref(domain, ret_ref);
-        job_modify_end(&domain->job);
-        guest_drop_if_gone(&driver->guests, domain);
-        return r;
+        return add_end(driver, domain, ret_ref, r);
 }
 
 /* ---- ending and resetting ---- */

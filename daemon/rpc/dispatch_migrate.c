@@ -94,7 +94,7 @@ HANDLER(start_post_copy) {
         return driver_migrate_start_postcopy(call->driver, dispatch_uuid(&args->dom), args->flags, reterr);
 }
 
-/* ---- the arguments of the phases ---- */
+/* ---- the phases ---- */
 
 static void migrate_args_clear(DriverMigrateArgs *args) {
         virTypedParamsFree(args->params, args->n_params);
@@ -102,245 +102,215 @@ static void migrate_args_clear(DriverMigrateArgs *args) {
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(DriverMigrateArgs, migrate_args_clear)
 
-/* With typed parameters. Cookies are borrowed. */
-static int migrate_args_init(DriverMigrateArgs *args, const remote_typed_param *params, unsigned n_params,
-                             const char *cookie,
-                             unsigned cookie_length, unsigned flags, GError **reterr) {
+/* The cookie of a request, and the place of that of its answer; each message has a type of its own for them. */
+#define COOKIE_IN(args) (args)->cookie_in.cookie_in_val, (args)->cookie_in.cookie_in_len
+#define COOKIE_OUT(ret) (CookieOut){ &(ret)->cookie_out.cookie_out_val, &(ret)->cookie_out.cookie_out_len }
+
+typedef struct CookieOut {
+        char **data;
+        u_int *length;
+} CookieOut;
+
+static void cookie_out(CookieOut out, const DriverCookie *cookie) {
+        *out.data = cookie->data;
+        *out.length = cookie->length;
+}
+
+static int begin(RpcCall *call, const remote_nonnull_domain *dom, const DriverMigrateArgs *args, CookieOut out,
+                 char **ret_xml, GError **reterr) {
+        DriverCookie cookie = { 0 };
+        int r = driver_migrate_begin(call->driver, dispatch_uuid(dom), args, &cookie, ret_xml, reterr);
+
+        cookie_out(out, &cookie);
+        return r;
+}
+
+static int prepare(RpcCall *call, const DriverMigrateArgs *args, CookieOut out, remote_string *ret_uri,
+                   GError **reterr) {
+        DriverCookie cookie = { 0 };
+        char *uri = NULL;
+        int r = driver_migrate_prepare(call->driver, args, &cookie, &uri, reterr);
+
+        cookie_out(out, &cookie);
+        *ret_uri = dispatch_optional_new(uri);
+        return r;
+}
+
+static int perform(RpcCall *call, const remote_nonnull_domain *dom, const remote_string dconnuri,
+                   const DriverMigrateArgs *args, CookieOut out, GError **reterr) {
+        DriverCookie cookie = { 0 };
+        int r = driver_migrate_perform(call->driver, dispatch_uuid(dom), dispatch_optional(dconnuri), args, &cookie,
+                                       reterr);
+
+        cookie_out(out, &cookie);
+        return r;
+}
+
+static int finish(RpcCall *call, const DriverMigrateArgs *args, int cancelled, CookieOut out,
+                  remote_nonnull_domain *ret_dom, GError **reterr) {
+        g_auto(DomainRef) ref = { 0 };
+        DriverCookie cookie = { 0 };
+        int r = driver_migrate_finish(call->driver, args, cancelled != 0, &ref, &cookie, reterr);
+
+        if (r >= 0)
+                dispatch_take_ref(&ref, ret_dom);
+        cookie_out(out, &cookie);
+        return r;
+}
+
+static int confirm(RpcCall *call, const remote_nonnull_domain *dom, const DriverMigrateArgs *args, int cancelled,
+                   GError **reterr) {
+        return driver_migrate_confirm(call->driver, dispatch_uuid(dom), args, cancelled != 0, reterr);
+}
+
+/* ---- with typed parameters ---- */
+
+/* Cookies are borrowed. */
+static int args_init(DriverMigrateArgs *args, const remote_typed_param *params, unsigned n_params, const char *cookie,
+                     unsigned cookie_length, unsigned flags, GError **reterr) {
         args->cookie_in = cookie;
         args->cookie_in_length = cookie_length;
         args->flags = flags;
         return params_from_wire(params, n_params, &args->params, &args->n_params, reterr);
 }
 
-/* What the fixed form can say; NULL and 0: not said. */
-typedef struct FixedArgs {
-        const char *xml, *name, *uri;
-        uint64_t bandwidth; /* MiB/s */
-        const char *cookie;
-        unsigned cookie_length;
-        uint64_t flags;
-} FixedArgs;
-
-static int migrate_args_init_fixed(DriverMigrateArgs *args, const FixedArgs *fixed, GError **reterr) {
-        int max = 0, r = 0;
-
-        if (fixed->flags > UINT32_MAX)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported migration flags 0x%llx"),
-                                 (unsigned long long) fixed->flags);
-        args->cookie_in = fixed->cookie;
-        args->cookie_in_length = fixed->cookie_length;
-        args->flags = (unsigned) fixed->flags;
-        if (fixed->xml)
-                r = virTypedParamsAddString(&args->params, &args->n_params, &max, VIR_MIGRATE_PARAM_DEST_XML,
-                                            fixed->xml);
-        if (r >= 0 && fixed->name)
-                r = virTypedParamsAddString(&args->params, &args->n_params, &max, VIR_MIGRATE_PARAM_DEST_NAME,
-                                            fixed->name);
-        if (r >= 0 && fixed->uri)
-                r = virTypedParamsAddString(&args->params, &args->n_params, &max, VIR_MIGRATE_PARAM_URI, fixed->uri);
-        if (r >= 0 && fixed->bandwidth)
-                r = virTypedParamsAddULLong(&args->params, &args->n_params, &max, VIR_MIGRATE_PARAM_BANDWIDTH,
-                                            fixed->bandwidth);
-        if (r < 0)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("The migration's parameters are not valid"));
-        return 0;
-}
-
-/* ---- with typed parameters ---- */
+#define PARAMS(args) (args)->params.params_val, (args)->params.params_len
 
 HANDLER(begin3_params) {
         const remote_domain_migrate_begin3_params_args *args = argp;
         remote_domain_migrate_begin3_params_ret *ret = retp;
         g_auto(DriverMigrateArgs) migrate = { 0 };
-        DriverCookie cookie = { 0 };
+        int r = args_init(&migrate, PARAMS(args), NULL, 0, args->flags, reterr);
 
-        int r = migrate_args_init(&migrate, args->params.params_val, args->params.params_len, NULL, 0, args->flags,
-                                  reterr);
-        if (r >= 0)
-                r = driver_migrate_begin(call->driver, dispatch_uuid(&args->dom), &migrate, &cookie, &ret->xml, reterr);
-        ret->cookie_out.cookie_out_val = cookie.data;
-        ret->cookie_out.cookie_out_len = cookie.length;
-        return r;
+        return r < 0 ? r : begin(call, &args->dom, &migrate, COOKIE_OUT(ret), &ret->xml, reterr);
 }
 
 HANDLER(prepare3_params) {
         const remote_domain_migrate_prepare3_params_args *args = argp;
         remote_domain_migrate_prepare3_params_ret *ret = retp;
         g_auto(DriverMigrateArgs) migrate = { 0 };
-        DriverCookie cookie = { 0 };
-        char *uri = NULL;
+        int r = args_init(&migrate, PARAMS(args), COOKIE_IN(args), args->flags, reterr);
 
-        int r = migrate_args_init(&migrate, args->params.params_val, args->params.params_len,
-                                  args->cookie_in.cookie_in_val,
-                                  args->cookie_in.cookie_in_len, args->flags, reterr);
-        if (r >= 0)
-                r = driver_migrate_prepare(call->driver, &migrate, &cookie, &uri, reterr);
-        ret->cookie_out.cookie_out_val = cookie.data;
-        ret->cookie_out.cookie_out_len = cookie.length;
-        ret->uri_out = dispatch_optional_new(uri);
-        return r;
+        return r < 0 ? r : prepare(call, &migrate, COOKIE_OUT(ret), &ret->uri_out, reterr);
 }
 
 HANDLER(perform3_params) {
         const remote_domain_migrate_perform3_params_args *args = argp;
         remote_domain_migrate_perform3_params_ret *ret = retp;
         g_auto(DriverMigrateArgs) migrate = { 0 };
-        DriverCookie cookie = { 0 };
+        int r = args_init(&migrate, PARAMS(args), COOKIE_IN(args), args->flags, reterr);
 
-        int r = migrate_args_init(&migrate, args->params.params_val, args->params.params_len,
-                                  args->cookie_in.cookie_in_val,
-                                  args->cookie_in.cookie_in_len, args->flags, reterr);
-        if (r >= 0)
-                r = driver_migrate_perform(call->driver, dispatch_uuid(&args->dom), dispatch_optional(args->dconnuri),
-                                           &migrate,
-                                           &cookie, reterr);
-        ret->cookie_out.cookie_out_val = cookie.data;
-        ret->cookie_out.cookie_out_len = cookie.length;
-        return r;
+        return r < 0 ? r : perform(call, &args->dom, args->dconnuri, &migrate, COOKIE_OUT(ret), reterr);
 }
 
 HANDLER(finish3_params) {
         const remote_domain_migrate_finish3_params_args *args = argp;
         remote_domain_migrate_finish3_params_ret *ret = retp;
         g_auto(DriverMigrateArgs) migrate = { 0 };
-        g_auto(DomainRef) ref = { 0 };
-        DriverCookie cookie = { 0 };
+        int r = args_init(&migrate, PARAMS(args), COOKIE_IN(args), args->flags, reterr);
 
-        int r = migrate_args_init(&migrate, args->params.params_val, args->params.params_len,
-                                  args->cookie_in.cookie_in_val,
-                                  args->cookie_in.cookie_in_len, args->flags, reterr);
-        if (r >= 0)
-                r = driver_migrate_finish(call->driver, &migrate, args->cancelled != 0, &ref, &cookie, reterr);
-        if (r >= 0)
-                dispatch_take_ref(&ref, &ret->dom);
-        ret->cookie_out.cookie_out_val = cookie.data;
-        ret->cookie_out.cookie_out_len = cookie.length;
-        return r;
+        return r < 0 ? r : finish(call, &migrate, args->cancelled, COOKIE_OUT(ret), &ret->dom, reterr);
 }
 
 HANDLER(confirm3_params) {
         const remote_domain_migrate_confirm3_params_args *args = argp;
         g_auto(DriverMigrateArgs) migrate = { 0 };
+        int r = args_init(&migrate, PARAMS(args), COOKIE_IN(args), args->flags, reterr);
 
-        int r = migrate_args_init(&migrate, args->params.params_val, args->params.params_len,
-                                  args->cookie_in.cookie_in_val,
-                                  args->cookie_in.cookie_in_len, args->flags, reterr);
-        if (r >= 0)
-                r = driver_migrate_confirm(call->driver, dispatch_uuid(&args->dom), &migrate, args->cancelled != 0,
-                                           reterr);
-        return r;
+        return r < 0 ? r : confirm(call, &args->dom, &migrate, args->cancelled, reterr);
 }
 
 /* ---- with fixed arguments ---- */
+
+/* What the fixed form can say; NULL and 0: not said. */
+typedef struct FixedArgs {
+        const char *xml, *name, *uri;
+        uint64_t bandwidth; /* MiB/s */
+} FixedArgs;
+
+static int args_init_fixed(DriverMigrateArgs *args, const FixedArgs *fixed, const char *cookie, unsigned cookie_length,
+                           uint64_t flags, GError **reterr) {
+        const struct {
+                const char *name, *value;
+        } strings[] = {
+                { VIR_MIGRATE_PARAM_DEST_XML, fixed->xml },
+                { VIR_MIGRATE_PARAM_DEST_NAME, fixed->name },
+                { VIR_MIGRATE_PARAM_URI, fixed->uri },
+        };
+        int max = 0, r = 0;
+
+        if (flags > UINT32_MAX)
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("unsupported migration flags 0x%llx"),
+                                 (unsigned long long) flags);
+        args->cookie_in = cookie;
+        args->cookie_in_length = cookie_length;
+        args->flags = (unsigned) flags;
+        for (size_t i = 0; r >= 0 && i < G_N_ELEMENTS(strings); i++)
+                if (strings[i].value)
+                        r = virTypedParamsAddString(&args->params, &args->n_params, &max, strings[i].name,
+                                                    strings[i].value);
+        if (r >= 0 && fixed->bandwidth)
+                r = virTypedParamsAddULLong(&args->params, &args->n_params, &max, VIR_MIGRATE_PARAM_BANDWIDTH,
+                                            fixed->bandwidth);
+        if (r < 0)
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("the migration's parameters are not valid"));
+        return 0;
+}
 
 HANDLER(begin3) {
         const remote_domain_migrate_begin3_args *args = argp;
         remote_domain_migrate_begin3_ret *ret = retp;
         g_auto(DriverMigrateArgs) migrate = { 0 };
-        DriverCookie cookie = { 0 };
-        const FixedArgs fixed = {
-                .xml = dispatch_optional(args->xmlin),
-                .name = dispatch_optional(args->dname),
-                .bandwidth = args->resource,
-                .flags = args->flags,
-        };
+        const FixedArgs fixed = { .xml = dispatch_optional(args->xmlin),
+                                  .name = dispatch_optional(args->dname),
+                                  .bandwidth = args->resource };
+        int r = args_init_fixed(&migrate, &fixed, NULL, 0, args->flags, reterr);
 
-        int r = migrate_args_init_fixed(&migrate, &fixed, reterr);
-        if (r >= 0)
-                r = driver_migrate_begin(call->driver, dispatch_uuid(&args->dom), &migrate, &cookie, &ret->xml, reterr);
-        ret->cookie_out.cookie_out_val = cookie.data;
-        ret->cookie_out.cookie_out_len = cookie.length;
-        return r;
+        return r < 0 ? r : begin(call, &args->dom, &migrate, COOKIE_OUT(ret), &ret->xml, reterr);
 }
 
 HANDLER(prepare3) {
         const remote_domain_migrate_prepare3_args *args = argp;
         remote_domain_migrate_prepare3_ret *ret = retp;
         g_auto(DriverMigrateArgs) migrate = { 0 };
-        DriverCookie cookie = { 0 };
-        char *uri = NULL;
-        const FixedArgs fixed = {
-                .xml = args->dom_xml,
-                .name = dispatch_optional(args->dname),
-                .uri = dispatch_optional(args->uri_in),
-                .bandwidth = args->resource,
-                .cookie = args->cookie_in.cookie_in_val,
-                .cookie_length = args->cookie_in.cookie_in_len,
-                .flags = args->flags,
-        };
+        const FixedArgs fixed = { .xml = args->dom_xml,
+                                  .name = dispatch_optional(args->dname),
+                                  .uri = dispatch_optional(args->uri_in),
+                                  .bandwidth = args->resource };
+        int r = args_init_fixed(&migrate, &fixed, COOKIE_IN(args), args->flags, reterr);
 
-        int r = migrate_args_init_fixed(&migrate, &fixed, reterr);
-        if (r >= 0)
-                r = driver_migrate_prepare(call->driver, &migrate, &cookie, &uri, reterr);
-        ret->cookie_out.cookie_out_val = cookie.data;
-        ret->cookie_out.cookie_out_len = cookie.length;
-        ret->uri_out = dispatch_optional_new(uri);
-        return r;
+        return r < 0 ? r : prepare(call, &migrate, COOKIE_OUT(ret), &ret->uri_out, reterr);
 }
 
 HANDLER(perform3) {
         const remote_domain_migrate_perform3_args *args = argp;
         remote_domain_migrate_perform3_ret *ret = retp;
         g_auto(DriverMigrateArgs) migrate = { 0 };
-        DriverCookie cookie = { 0 };
-        const FixedArgs fixed = {
-                .xml = dispatch_optional(args->xmlin),
-                .name = dispatch_optional(args->dname),
-                .uri = dispatch_optional(args->uri),
-                .bandwidth = args->resource,
-                .cookie = args->cookie_in.cookie_in_val,
-                .cookie_length = args->cookie_in.cookie_in_len,
-                .flags = args->flags,
-        };
+        const FixedArgs fixed = { .xml = dispatch_optional(args->xmlin),
+                                  .name = dispatch_optional(args->dname),
+                                  .uri = dispatch_optional(args->uri),
+                                  .bandwidth = args->resource };
+        int r = args_init_fixed(&migrate, &fixed, COOKIE_IN(args), args->flags, reterr);
 
-        int r = migrate_args_init_fixed(&migrate, &fixed, reterr);
-        if (r >= 0)
-                r = driver_migrate_perform(call->driver, dispatch_uuid(&args->dom), dispatch_optional(args->dconnuri),
-                                           &migrate,
-                                           &cookie, reterr);
-        ret->cookie_out.cookie_out_val = cookie.data;
-        ret->cookie_out.cookie_out_len = cookie.length;
-        return r;
+        return r < 0 ? r : perform(call, &args->dom, args->dconnuri, &migrate, COOKIE_OUT(ret), reterr);
 }
 
 HANDLER(finish3) {
         const remote_domain_migrate_finish3_args *args = argp;
         remote_domain_migrate_finish3_ret *ret = retp;
         g_auto(DriverMigrateArgs) migrate = { 0 };
-        g_auto(DomainRef) ref = { 0 };
-        DriverCookie cookie = { 0 };
-        const FixedArgs fixed = {
-                .name = args->dname,
-                .uri = dispatch_optional(args->uri),
-                .cookie = args->cookie_in.cookie_in_val,
-                .cookie_length = args->cookie_in.cookie_in_len,
-                .flags = args->flags,
-        };
+        const FixedArgs fixed = { .name = args->dname, .uri = dispatch_optional(args->uri) };
+        int r = args_init_fixed(&migrate, &fixed, COOKIE_IN(args), args->flags, reterr);
 
-        int r = migrate_args_init_fixed(&migrate, &fixed, reterr);
-        if (r >= 0)
-                r = driver_migrate_finish(call->driver, &migrate, args->cancelled != 0, &ref, &cookie, reterr);
-        if (r >= 0)
-                dispatch_take_ref(&ref, &ret->dom);
-        ret->cookie_out.cookie_out_val = cookie.data;
-        ret->cookie_out.cookie_out_len = cookie.length;
-        return r;
+        return r < 0 ? r : finish(call, &migrate, args->cancelled, COOKIE_OUT(ret), &ret->dom, reterr);
 }
 
 HANDLER(confirm3) {
         const remote_domain_migrate_confirm3_args *args = argp;
         g_auto(DriverMigrateArgs) migrate = { 0 };
-        const FixedArgs fixed = {
-                .cookie = args->cookie_in.cookie_in_val,
-                .cookie_length = args->cookie_in.cookie_in_len,
-                .flags = args->flags,
-        };
+        int r = args_init_fixed(&migrate, &(FixedArgs){ 0 }, COOKIE_IN(args), args->flags, reterr);
 
-        int r = migrate_args_init_fixed(&migrate, &fixed, reterr);
-        if (r >= 0)
-                r = driver_migrate_confirm(call->driver, dispatch_uuid(&args->dom), &migrate, args->cancelled != 0,
-                                           reterr);
-        return r;
+        return r < 0 ? r : confirm(call, &args->dom, &migrate, args->cancelled, reterr);
 }
 
 static const Procedure procedures[] = {
