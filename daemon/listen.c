@@ -22,17 +22,17 @@ int listen_lock(const char *pid_file, int *ret_fd, GError **reterr) {
         g_autofree char *text = g_strdup_printf("%d\n", (int) getpid());
 
         if (fd < 0)
-                return error_set_errno(reterr, errno, _("Cannot open '%s'"), pid_file);
+                return error_set_errno(reterr, errno, _("cannot open '%s'"), pid_file);
         if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
                 if (errno == EWOULDBLOCK)
                         return error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                                         _("Another virtferryd holds '%s': stop it first, or use --root"),
+                                         _("another virtferryd holds '%s': stop it first, or use --root"),
                                          pid_file);
-                return error_set_errno(reterr, errno, _("Cannot lock '%s'"), pid_file);
+                return error_set_errno(reterr, errno, _("cannot lock '%s'"), pid_file);
         }
         int r = ftruncate(fd, 0) < 0 ? -errno : fd_write_all(fd, text, strlen(text));
         if (r < 0)
-                return error_set_errno(reterr, r, _("Cannot write '%s'"), pid_file);
+                return error_set_errno(reterr, r, _("cannot write '%s'"), pid_file);
         *ret_fd = FD_STEAL(fd);
         return 0;
 }
@@ -43,9 +43,9 @@ static int find_group(const char *name, gid_t *ret_gid, GError **reterr) {
 
         int r = getgrnam_r(name, &group, buffer, 65536, &found);
         if (r != 0)
-                return error_set_errno(reterr, r, _("Cannot look up group '%s'"), name);
+                return error_set_errno(reterr, r, _("cannot look up group '%s'"), name);
         if (!found)
-                return error_set(reterr, VIR_ERR_CONF_SYNTAX, _("There is no group '%s' (unix_sock_group)"), name);
+                return error_set(reterr, VIR_ERR_CONF_SYNTAX, _("there is no group '%s' (unix_sock_group)"), name);
         *ret_gid = group.gr_gid;
         return 0;
 }
@@ -57,7 +57,7 @@ int listen_unix(const char *path, mode_t mode, const char *group, int *ret_fd, G
 
         if (strlen(path) >= sizeof(address.sun_path))
                 return error_set(reterr, VIR_ERR_CONF_SYNTAX,
-                                 _("Socket path '%s' is longer than %zu bytes: use a shorter --root"), path,
+                                 _("socket path '%s' is longer than %zu bytes: use a shorter --root"), path,
                                  sizeof(address.sun_path) - 1);
         strcpy(address.sun_path, path);
         if (group && (r = find_group(group, &gid, reterr)) < 0)
@@ -65,9 +65,9 @@ int listen_unix(const char *path, mode_t mode, const char *group, int *ret_fd, G
 
         _cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0)
-                return error_set_errno(reterr, errno, _("Cannot make a socket"));
+                return error_set_errno(reterr, errno, _("cannot make a socket"));
         if (unlink(path) < 0 && errno != ENOENT)
-                return error_set_errno(reterr, errno, _("Cannot remove the stale socket '%s'"), path);
+                return error_set_errno(reterr, errno, _("cannot remove the stale socket '%s'"), path);
 
         /* Nobody may connect before the permissions are right. */
         mode_t mask = umask(0777);
@@ -80,7 +80,7 @@ int listen_unix(const char *path, mode_t mode, const char *group, int *ret_fd, G
         if (r >= 0 && listen(fd, SOMAXCONN) < 0)
                 r = -errno;
         if (r < 0)
-                return error_set_errno(reterr, r, _("Cannot listen on '%s'"), path);
+                return error_set_errno(reterr, r, _("cannot listen on '%s'"), path);
         *ret_fd = FD_STEAL(fd);
         return 0;
 }
@@ -98,12 +98,12 @@ static bool socket_is_read_only(int fd) {
 int listen_activated(RpcServer *server, unsigned *ret_n, GError **reterr) {
         int n = sd_listen_fds(1);
         if (n < 0)
-                return error_set_errno(reterr, n, _("Cannot take the sockets of the service manager"));
+                return error_set_errno(reterr, n, _("cannot take the sockets of the service manager"));
         for (int i = 0; i < n; i++) {
                 int fd = SD_LISTEN_FDS_START + i;
                 if (sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) <= 0)
                         return error_set(reterr, VIR_ERR_CONF_SYNTAX,
-                                         _("Descriptor %d from the service manager is not a listening unix socket"),
+                                         _("descriptor %d from the service manager is not a listening unix socket"),
                                          fd);
                 fd_set_nonblock(fd, true);
                 int r = server_listen(server, fd, socket_is_read_only(fd), reterr);

@@ -255,7 +255,7 @@ static int daemon_start(Daemon *daemon, GError **reterr) {
         if (daemon->options.timeout_sec > 0) {
                 r = sd_event_add_time_relative(daemon->event, &daemon->idle, CLOCK_MONOTONIC, 0, 0, on_idle, daemon);
                 if (r < 0)
-                        return error_set_errno(reterr, r, _("Cannot set a timer"));
+                        return error_set_errno(reterr, r, _("cannot set a timer"));
                 idle_arm(daemon);
         }
         return 0;
@@ -300,7 +300,7 @@ static int daemon_setup_loop(Daemon *daemon, GError **reterr) {
                 r = sd_event_set_watchdog(daemon->event, true);
         if (r >= 0)
                 r = fiber_start(daemon->event, "start", start_run, daemon);
-        return r < 0 ? error_set_errno(reterr, r, _("Cannot make an event loop")) : 0;
+        return r < 0 ? error_set_errno(reterr, r, _("cannot make an event loop")) : 0;
 }
 
 /* Every client and guest takes descriptors; the soft limit is meant for programs that use select(). */
@@ -319,10 +319,10 @@ static int go_to_background(int *ret_ready_fd, GError **reterr) {
         int fds[2] = { -EBADF, -EBADF };
 
         if (pipe2(fds, O_CLOEXEC) < 0)
-                return error_set_errno(reterr, errno, _("Cannot make a pipe"));
+                return error_set_errno(reterr, errno, _("cannot make a pipe"));
         pid_t pid = fork();
         if (pid < 0)
-                return error_set_errno(reterr, errno, _("Cannot go to the background"));
+                return error_set_errno(reterr, errno, _("cannot go to the background"));
         if (pid > 0) {
                 char byte = 0;
                 fd_close(fds[1]);
@@ -331,7 +331,7 @@ static int go_to_background(int *ret_ready_fd, GError **reterr) {
         fd_close(fds[0]);
         setsid();
         if (chdir("/") < 0)
-                return error_set_errno(reterr, errno, _("Cannot enter the root directory"));
+                return error_set_errno(reterr, errno, _("cannot enter the root directory"));
         int null = open("/dev/null", O_RDWR | O_CLOEXEC);
         if (null >= 0) {
                 dup2(null, STDIN_FILENO);
@@ -352,7 +352,7 @@ static int daemon_prepare(Daemon *daemon, GError **reterr) {
         umask(0022);
         /* libvirt's functions for typed parameters work only after this. */
         if (virInitialize() < 0)
-                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("Cannot initialize libvirt's library"));
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("cannot initialize libvirt's library"));
 
         r = paths_make(&daemon->paths, daemon->options.session, reterr);
         if (r >= 0 && daemon->options.daemon)

@@ -30,7 +30,7 @@ static void reply_result(RpcCall *call, void *ret) {
         header.status = VIR_NET_OK;
         Frame *reply = frame_new(&header, call->procedure->ret_filter, ret);
         if (!reply) {
-                error_set(&error, VIR_ERR_RPC, _("The result of %s is too large for a reply"), call->procedure->name);
+                error_set(&error, VIR_ERR_RPC, _("the result of %s is too large for a reply"), call->procedure->name);
                 reply_error(call->client, &header, error);
                 return;
         }
@@ -55,7 +55,7 @@ static void call_run(void *userdata) {
         if (procedure->args_filter)
                 r = frame_decode(call->frame, procedure->args_filter, args);
         if (r < 0) {
-                error_set(&error, VIR_ERR_RPC, _("Unable to decode the arguments of %s"), procedure->name);
+                error_set(&error, VIR_ERR_RPC, _("unable to decode the arguments of %s"), procedure->name);
                 reply_error(call->client, &call->frame->header, error);
                 call_free(call);
                 return;
@@ -85,9 +85,9 @@ static int call_check(RpcClient *client, const FrameHeader *header, const Proced
                 return remote_error_unknown_procedure(header->proc, reterr);
 
         if (header->status != VIR_NET_OK)
-                return error_set(reterr, VIR_ERR_RPC, _("Unexpected message status %u in a call"), header->status);
+                return error_set(reterr, VIR_ERR_RPC, _("unexpected message status %u in a call"), header->status);
         if (!procedure->before_open && client_state(client) == CLIENT_NEW)
-                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("The connection has not been opened"));
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("the connection has not been opened"));
 
         *ret_procedure = procedure;
         return 0;
@@ -113,7 +113,7 @@ void call_start(RpcClient *client, Frame *frame) {
         log_debug("call %s #%u", procedure->name, frame->header.serial);
         int r = fiber_start(server_event(client_server(client)), procedure->name, call_run, call);
         if (r < 0) {
-                error_set_errno(&error, r, _("Unable to serve %s"), procedure->name);
+                error_set_errno(&error, r, _("unable to serve %s"), procedure->name);
                 reply_error(client, &frame->header, error);
                 call_free(call);
         }

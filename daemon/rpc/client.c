@@ -160,7 +160,7 @@ RpcClient *client_new(RpcServer *server, int fd, bool read_only, GError **reterr
 
         int r = client_attach(client);
         if (r < 0) {
-                error_set_errno(reterr, r, _("Cannot watch a connection"));
+                error_set_errno(reterr, r, _("cannot watch a connection"));
                 client->server = NULL;
                 client_unref(client);
                 return NULL;
@@ -356,7 +356,7 @@ static bool client_receive(RpcClient *client, Frame *frame) {
                 g_autoptr(GError) error = NULL;
                 if (!receive_fds(client, frame))
                         return false;
-                error_set(&error, VIR_ERR_OPERATION_UNSUPPORTED, _("Passing file descriptors is not supported"));
+                error_set(&error, VIR_ERR_OPERATION_UNSUPPORTED, _("passing file descriptors is not supported"));
                 frame->header.type = VIR_NET_CALL;
                 client->n_in_flight++;
                 client_send(client, remote_error_frame(&frame->header, error));
@@ -518,7 +518,7 @@ SubscriptionList *client_subscriptions(RpcClient *client) {
 
 int client_open(RpcClient *client, const char *uri, bool read_only, GError **reterr) {
         if (client->state != CLIENT_NEW)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("The connection is already open"));
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("the connection is already open"));
 
         client->read_only = client->read_only_socket || read_only;
         client->driver = driver_client_new(server_driver(client->server), client->read_only, client->uid, client->pid);

@@ -98,13 +98,13 @@ HANDLER(is_secure) {
 
 HANDLER(register_close_callback) {
         if (client_set_close_callback(call->client, true) < 0)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("A close callback is already registered"));
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("a close callback is already registered"));
         return 0;
 }
 
 HANDLER(unregister_close_callback) {
         if (client_set_close_callback(call->client, false) < 0)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("No close callback is registered"));
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("no close callback is registered"));
         return 0;
 }
 
@@ -116,9 +116,9 @@ HANDLER(set_identity) {
         int n = 0;
 
         if (client_uid(call->client) != 0 && client_uid(call->client) != geteuid())
-                return error_set(reterr, VIR_ERR_ACCESS_DENIED, _("Only a proxy may speak for somebody else"));
+                return error_set(reterr, VIR_ERR_ACCESS_DENIED, _("only a proxy may speak for somebody else"));
         if (args->flags != 0)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported flags 0x%x for an identity"), args->flags);
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("unsupported flags 0x%x for an identity"), args->flags);
         int r = params_from_wire(args->params.params_val, args->params.params_len, &params, &n, reterr);
         if (r < 0)
                 return r;

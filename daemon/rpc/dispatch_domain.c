@@ -142,7 +142,7 @@ static void console_evict(RpcServer *server, const unsigned char *uuid) {
         const GPtrArray *clients = server_clients(server);
         g_autoptr(GError) reason = NULL;
 
-        error_set(&reason, VIR_ERR_OPERATION_ABORTED, _("Somebody else has taken over the console"));
+        error_set(&reason, VIR_ERR_OPERATION_ABORTED, _("somebody else has taken over the console"));
         for (guint i = 0; i < clients->len; i++) {
                 const GPtrArray *streams = client_streams(g_ptr_array_index(clients, i));
                 for (guint k = streams->len; k > 0; k--) {
@@ -172,7 +172,7 @@ HANDLER(open_console) {
         RpcStream *stream = stream_new(call->client, &call->frame->header, fd, console_closed, user);
         if (client_state(call->client) == CLIENT_CLOSED) {
                 stream_free(stream);
-                return error_set(reterr, VIR_ERR_OPERATION_ABORTED, _("The connection has ended"));
+                return error_set(reterr, VIR_ERR_OPERATION_ABORTED, _("the connection has ended"));
         }
         client_add_stream(call->client, stream);
         call->stream = stream;

@@ -23,7 +23,7 @@ static char *uuid_text(const remote_uuid uuid) {
 
 HANDLER(lookup_network) {
         const remote_network_lookup_by_name_args *args = argp;
-        return error_set(reterr, VIR_ERR_NO_NETWORK, _("There is no network '%s': networks belong to another daemon"),
+        return error_set(reterr, VIR_ERR_NO_NETWORK, _("there is no network '%s': networks belong to another daemon"),
                          args->name);
 }
 
@@ -31,14 +31,14 @@ HANDLER(lookup_network_uuid) {
         const remote_network_lookup_by_uuid_args *args = argp;
         g_autofree char *uuid = uuid_text(args->uuid);
         return error_set(reterr, VIR_ERR_NO_NETWORK,
-                         _("There is no network with uuid '%s': networks belong to another daemon"),
+                         _("there is no network with uuid '%s': networks belong to another daemon"),
                          uuid);
 }
 
 HANDLER(lookup_pool) {
         const remote_storage_pool_lookup_by_name_args *args = argp;
         return error_set(reterr, VIR_ERR_NO_STORAGE_POOL,
-                         _("There is no storage pool '%s': storage belongs to another daemon"),
+                         _("there is no storage pool '%s': storage belongs to another daemon"),
                          args->name);
 }
 
@@ -46,28 +46,28 @@ HANDLER(lookup_pool_uuid) {
         const remote_storage_pool_lookup_by_uuid_args *args = argp;
         g_autofree char *uuid = uuid_text(args->uuid);
         return error_set(reterr, VIR_ERR_NO_STORAGE_POOL,
-                         _("There is no storage pool with uuid '%s': storage belongs to another daemon"),
+                         _("there is no storage pool with uuid '%s': storage belongs to another daemon"),
                          uuid);
 }
 
 HANDLER(lookup_node_device) {
         const remote_node_device_lookup_by_name_args *args = argp;
         return error_set(reterr, VIR_ERR_NO_NODE_DEVICE,
-                         _("There is no node device '%s': host devices belong to another daemon"),
+                         _("there is no node device '%s': host devices belong to another daemon"),
                          args->name);
 }
 
 HANDLER(lookup_interface) {
         const remote_interface_lookup_by_name_args *args = argp;
         return error_set(reterr, VIR_ERR_NO_INTERFACE,
-                         _("There is no interface '%s': host interfaces belong to another daemon"),
+                         _("there is no interface '%s': host interfaces belong to another daemon"),
                          args->name);
 }
 
 HANDLER(lookup_interface_mac) {
         const remote_interface_lookup_by_mac_string_args *args = argp;
         return error_set(reterr, VIR_ERR_NO_INTERFACE,
-                         _("There is no interface with address '%s': host interfaces belong to another daemon"),
+                         _("there is no interface with address '%s': host interfaces belong to another daemon"),
                          args->mac);
 }
 
@@ -75,20 +75,20 @@ HANDLER(lookup_secret_uuid) {
         const remote_secret_lookup_by_uuid_args *args = argp;
         g_autofree char *uuid = uuid_text(args->uuid);
         return error_set(reterr, VIR_ERR_NO_SECRET,
-                         _("There is no secret with uuid '%s': secrets belong to another daemon"),
+                         _("there is no secret with uuid '%s': secrets belong to another daemon"),
                          uuid);
 }
 
 HANDLER(lookup_secret_usage) {
         const remote_secret_lookup_by_usage_args *args = argp;
-        return error_set(reterr, VIR_ERR_NO_SECRET, _("There is no secret for '%s': secrets belong to another daemon"),
+        return error_set(reterr, VIR_ERR_NO_SECRET, _("there is no secret for '%s': secrets belong to another daemon"),
                          args->usageID);
 }
 
 HANDLER(lookup_nwfilter) {
         const remote_nwfilter_lookup_by_name_args *args = argp;
         return error_set(reterr, VIR_ERR_NO_NWFILTER,
-                         _("There is no network filter '%s': filters belong to another daemon"),
+                         _("there is no network filter '%s': filters belong to another daemon"),
                          args->name);
 }
 
@@ -96,14 +96,14 @@ HANDLER(lookup_nwfilter_uuid) {
         const remote_nwfilter_lookup_by_uuid_args *args = argp;
         g_autofree char *uuid = uuid_text(args->uuid);
         return error_set(reterr, VIR_ERR_NO_NWFILTER,
-                         _("There is no network filter with uuid '%s': filters belong to another daemon"),
+                         _("there is no network filter with uuid '%s': filters belong to another daemon"),
                          uuid);
 }
 
 HANDLER(lookup_pool_path) {
         const remote_storage_pool_lookup_by_target_path_args *args = argp;
         return error_set(reterr, VIR_ERR_NO_STORAGE_POOL,
-                         _("There is no storage pool for '%s': storage belongs to another daemon"),
+                         _("there is no storage pool for '%s': storage belongs to another daemon"),
                          args->path);
 }
 

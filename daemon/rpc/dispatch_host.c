@@ -85,11 +85,11 @@ HANDLER(get_memory_stats) {
         virNodeMemoryStats stats[REMOTE_NODE_MEMORY_STATS_MAX] = { 0 };
         int n = args->nparams;
 
-        int r = dispatch_check_count(_("The number of memory statistics"), n, REMOTE_NODE_MEMORY_STATS_MAX, reterr);
+        int r = dispatch_check_count(_("the number of memory statistics"), n, REMOTE_NODE_MEMORY_STATS_MAX, reterr);
         if (r < 0)
                 return r;
         if (args->flags != 0)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported flags 0x%x for memory statistics"),
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("unsupported flags 0x%x for memory statistics"),
                                  args->flags);
         r = driver_node_memory_stats(call->driver, args->cellNum, args->nparams > 0 ? stats : NULL, &n, reterr);
         if (r < 0)
@@ -114,7 +114,7 @@ HANDLER(get_cpu_map) {
         int map_bytes = 0;
 
         if (args->flags != 0)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported flags 0x%x for a CPU map"), args->flags);
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("unsupported flags 0x%x for a CPU map"), args->flags);
         int r = driver_node_cpu_map(call->driver, &map, &map_bytes, &ret->online, &ret->ret, reterr);
         if (r < 0)
                 return r;
@@ -131,7 +131,7 @@ HANDLER(get_cpu_model_names) {
         g_auto(GStrv) models = NULL;
 
         if (args->flags != 0)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported flags 0x%x for CPU models"), args->flags);
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("unsupported flags 0x%x for CPU models"), args->flags);
         int r = driver_cpu_models(call->driver, args->arch, &models, reterr);
         if (r < 0)
                 return r;

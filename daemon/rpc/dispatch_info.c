@@ -47,7 +47,7 @@ HANDLER(get_state) {
         const remote_domain_get_state_args *args = argp;
         remote_domain_get_state_ret *ret = retp;
         if (args->flags != 0)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported flags 0x%x for a domain's state"),
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("unsupported flags 0x%x for a domain's state"),
                                  args->flags);
         return driver_domain_state(call->driver, dispatch_uuid(&args->dom), &ret->state, &ret->reason, reterr);
 }
@@ -89,9 +89,9 @@ HANDLER(get_vcpus_flags) {
 
 /* Both sizes come from the client, and so does their product. */
 static int check_maps(int n, int map_bytes, GError **reterr) {
-        int r = dispatch_check_count(_("The number of vCPUs"), n, REMOTE_VCPUINFO_MAX, reterr);
+        int r = dispatch_check_count(_("the number of vCPUs"), n, REMOTE_VCPUINFO_MAX, reterr);
         if (r >= 0)
-                r = dispatch_check_count(_("The size of the CPU maps"), (int64_t) n * map_bytes, REMOTE_CPUMAPS_MAX,
+                r = dispatch_check_count(_("the size of the CPU maps"), (int64_t) n * map_bytes, REMOTE_CPUMAPS_MAX,
                                          reterr);
         return r;
 }

@@ -86,7 +86,7 @@ HANDLER(list_domains) {
         DomainRef *refs = NULL;
         unsigned n = 0;
 
-        int r = dispatch_check_count(_("The number of domain ids"), args->maxids, REMOTE_DOMAIN_LIST_MAX, reterr);
+        int r = dispatch_check_count(_("the number of domain ids"), args->maxids, REMOTE_DOMAIN_LIST_MAX, reterr);
         if (r >= 0)
                 r = driver_list_domains(call->driver, VIR_CONNECT_LIST_DOMAINS_ACTIVE, &refs, &n, reterr);
         if (r < 0)
@@ -105,7 +105,7 @@ HANDLER(list_defined_domains) {
         DomainRef *refs = NULL;
         unsigned n = 0;
 
-        int r = dispatch_check_count(_("The number of domain names"), args->maxnames, REMOTE_DOMAIN_LIST_MAX, reterr);
+        int r = dispatch_check_count(_("the number of domain names"), args->maxnames, REMOTE_DOMAIN_LIST_MAX, reterr);
         if (r >= 0)
                 r = driver_list_domains(call->driver, VIR_CONNECT_LIST_DOMAINS_INACTIVE, &refs, &n, reterr);
         if (r < 0)

@@ -29,7 +29,7 @@ HANDLER(get_block_info) {
         virDomainBlockInfo info = { 0 };
 
         if (args->flags != 0)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported flags 0x%x for a disk's size"),
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("unsupported flags 0x%x for a disk's size"),
                                  args->flags);
         int r = driver_domain_block_info(call->driver, dispatch_uuid(&args->dom), args->path, &info, reterr);
         if (r < 0)
@@ -64,12 +64,12 @@ HANDLER(memory_stats) {
         g_autofree virDomainMemoryStatPtr stats = NULL;
         unsigned n = 0;
 
-        int r = dispatch_check_count(_("The number of memory statistics"), args->maxStats,
+        int r = dispatch_check_count(_("the number of memory statistics"), args->maxStats,
                                      REMOTE_DOMAIN_MEMORY_STATS_MAX, reterr);
         if (r < 0)
                 return r;
         if (args->flags != 0)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported flags 0x%x for memory statistics"),
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("unsupported flags 0x%x for memory statistics"),
                                  args->flags);
         stats = g_new0(virDomainMemoryStatStruct, args->maxStats + 1);
         r = driver_domain_memory_stats(call->driver, dispatch_uuid(&args->dom), stats, args->maxStats, &n, reterr);

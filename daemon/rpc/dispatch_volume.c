@@ -101,7 +101,7 @@ static int pool_check(RpcCall *call, const remote_nonnull_storage_pool *pool, st
         if (!g_path_is_absolute(pool->name) || memcmp(uuid, pool->uuid, sizeof(uuid)) != 0 ||
             statvfs(pool->name, ret_fs) < 0)
                 return error_set(reterr, VIR_ERR_NO_STORAGE_POOL,
-                                 _("There is no storage pool '%s': storage belongs to another daemon"), pool->name);
+                                 _("there is no storage pool '%s': storage belongs to another daemon"), pool->name);
         return 0;
 }
 

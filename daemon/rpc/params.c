@@ -53,7 +53,7 @@ static int param_from_wire(const remote_typed_param *wire, virTypedParameterPtr 
         virTypedParameter param = { .type = wire->value.type };
 
         if (strlen(wire->field) >= sizeof(param.field))
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("The name of parameter '%.80s...' is too long"),
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("the name of parameter '%.80s...' is too long"),
                                  wire->field);
         strcpy(param.field, wire->field);
 
@@ -81,7 +81,7 @@ static int param_from_wire(const remote_typed_param *wire, virTypedParameterPtr 
                 param.value.s = g_strdup(wire->value.remote_typed_param_value_u.s);
                 break;
         default:
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Parameter '%s' has the unknown type %d"), wire->field,
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("parameter '%s' has the unknown type %d"), wire->field,
                                  wire->value.type);
         }
         *ret_param = param;

@@ -155,7 +155,7 @@ Frame *remote_error_frame(const FrameHeader *call, const GError *error) {
 }
 
 int remote_error_unknown_program(uint32_t prog, uint32_t vers, GError **reterr) {
-        return error_set(reterr, VIR_ERR_RPC, _("Cannot find program %u version %u"), prog, vers);
+        return error_set(reterr, VIR_ERR_RPC, _("cannot find program %u version %u"), prog, vers);
 }
 
 int remote_error_unknown_procedure(int32_t proc, GError **reterr) {

@@ -114,7 +114,7 @@ int server_listen(RpcServer *server, int fd, bool read_only, GError **reterr) {
         if (r < 0) {
                 fd_close(fd);
                 g_free(listener);
-                return error_set_errno(reterr, r, _("Cannot listen"));
+                return error_set_errno(reterr, r, _("cannot listen"));
         }
         sd_event_source_set_io_fd_own(listener->source, true);
         sd_event_source_set_ratelimit(listener->source, USEC_PER_SEC, ACCEPTS_PER_SECOND);

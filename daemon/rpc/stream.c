@@ -97,7 +97,7 @@ static void stream_end(RpcStream *stream, const GError *error) {
 
 static void stream_fail(RpcStream *stream, int errnum) {
         g_autoptr(GError) error = NULL;
-        error_set_errno(&error, errnum, _("The stream was broken off"));
+        error_set_errno(&error, errnum, _("the stream was broken off"));
         stream_end(stream, error);
 }
 
@@ -199,7 +199,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
                 stream->timer = sd_event_source_disable_unref(stream->timer);
                 return 0;
         }
-        error_set(&error, VIR_ERR_OPERATION_TIMEOUT, _("The other end of the stream takes no data"));
+        error_set(&error, VIR_ERR_OPERATION_TIMEOUT, _("the other end of the stream takes no data"));
         stream_end(stream, error);
         return 0;
 }
@@ -257,7 +257,7 @@ void stream_receive(RpcStream *stream, const Frame *frame) {
                 stream_send(stream, VIR_NET_OK, NULL, 0);
                 stream_end(stream, NULL);
         } else {
-                error_set(&error, VIR_ERR_RPC, _("Unexpected message type %u, status %u in a stream"),
+                error_set(&error, VIR_ERR_RPC, _("unexpected message type %u, status %u in a stream"),
                           frame->header.type,
                           frame->header.status);
                 stream_end(stream, error);

@@ -68,7 +68,7 @@ static int list_append(SubscriptionList *list, Subscription *subscription, int *
 
         if (list->subscriptions->len >= SUBSCRIPTIONS_MAX)
                 return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                                 _("A connection cannot have more than %d event callbacks"),
+                                 _("a connection cannot have more than %d event callbacks"),
                                  SUBSCRIPTIONS_MAX);
         subscription->id = ++list->last_id;
         *ret_id = subscription->id;
@@ -78,7 +78,7 @@ static int list_append(SubscriptionList *list, Subscription *subscription, int *
 
 int subscription_add(SubscriptionList *list, int event_id, const unsigned char *uuid, int *ret_id, GError **reterr) {
         if (event_id < 0 || event_id > EVENT_ID_LAST)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("There is no domain event with the number %d"),
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("there is no domain event with the number %d"),
                                  event_id);
         return list_append(list, subscription_new(event_id, uuid), ret_id, reterr);
 }
@@ -92,7 +92,7 @@ int subscription_add_monitor(SubscriptionList *list, const char *name, const uns
         g_autoptr(GError) error = NULL;
 
         if (flags & ~known)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Unsupported flags 0x%x for QEMU's events"),
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("unsupported flags 0x%x for QEMU's events"),
                                  flags & ~known);
         subscription->name = g_strdup(name);
         subscription->no_case = flags & VIR_CONNECT_DOMAIN_QEMU_MONITOR_EVENT_REGISTER_NOCASE;
@@ -113,7 +113,7 @@ int subscription_remove(SubscriptionList *list, int id, bool monitor, GError **r
                         return 0;
                 }
         }
-        return error_set(reterr, VIR_ERR_INVALID_ARG, _("There is no event callback with the number %d"), id);
+        return error_set(reterr, VIR_ERR_INVALID_ARG, _("there is no event callback with the number %d"), id);
 }
 
 static bool subscription_fits(const Subscription *subscription, const DriverEvent *event) {

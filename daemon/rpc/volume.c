@@ -28,7 +28,7 @@ int volume_probe(const char *path, Volume *ret_volume, GError **reterr) {
                 return error_set(reterr, VIR_ERR_NO_STORAGE_VOL, _("'%s' is not an absolute path"), path);
         _cleanup_fd_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
         if (fd < 0 || fstat(fd, &st) < 0 || !(S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)))
-                return error_set(reterr, VIR_ERR_NO_STORAGE_VOL, _("There is no image at '%s'"), path);
+                return error_set(reterr, VIR_ERR_NO_STORAGE_VOL, _("there is no image at '%s'"), path);
 
         Volume volume = {
                 .block = S_ISBLK(st.st_mode),

@@ -50,16 +50,17 @@ bool zero_is(const void *data, size_t length) {
         const uint64_t *word = data;
         if (length >= 64 && (word[0] | word[1] | word[2] | word[3] | word[4] | word[5] | word[6] | word[7]) != 0)
                 return false;
-        /* The builtin reads a table that libgcc fills before main(). */
-        if (__builtin_cpu_supports("avx512f"))
-                return zero_avx512(data, length);
-        if (__builtin_cpu_supports("avx2"))
-                return zero_avx2(data, length);
-        return zero_sse2(data, length);
+        /* The widest first; SSE2 is in every x86-64. */
+        for (ZeroMethod method = ZERO_AVX512;; method--) {
+                bool supported, zero = zero_is_by(method, data, length, &supported);
+                if (supported)
+                        return zero;
+        }
 }
 
 bool zero_is_by(ZeroMethod method, const void *data, size_t length, bool *ret_supported) {
         *ret_supported = true;
+        /* The builtin reads a table that libgcc fills before main(). */
         switch (method) {
         case ZERO_AVX512:
                 if (__builtin_cpu_supports("avx512f"))

@@ -44,30 +44,12 @@ typedef struct CapsAccel {
 struct QemuCaps {
         unsigned refs;
         json_object *document;
-        char *binary, *package, *arch;
+        char *binary, *arch;
         unsigned version;
         QemuMachine *machines;
         unsigned n_machines;
         GHashTable *types, *commands, *options; /* sets of borrowed strings */
         CapsAccel kvm, tcg;
-};
-
-/* Device types whose properties the command line wants to know. */
-static const char *const caps_property_types[] = {
-        "memory-backend-file",
-        "virtio-balloon-pci",
-        "virtio-net-pci",
-        "virtio-blk-pci",
-        "VGA",
-        "bochs-display",
-        "virtio-vga",
-        "pcie-root-port",
-        "ICH9-LPC",
-        "PIIX4_PM",
-        "usb-host",
-        "vmgenid",
-        "scsi-hd",
-        "ide-hd",
 };
 
 /* ---- access ---- */
@@ -82,10 +64,6 @@ const char *qemu_caps_binary(const QemuCaps *caps) {
 
 unsigned qemu_caps_version(const QemuCaps *caps) {
         return caps->version;
-}
-
-const char *qemu_caps_package(const QemuCaps *caps) {
-        return caps->package;
 }
 
 const char *qemu_caps_arch(const QemuCaps *caps) {
@@ -115,16 +93,6 @@ const QemuMachine *qemu_caps_default_machine(const QemuCaps *caps) {
 
 bool qemu_caps_has_type(const QemuCaps *caps, const char *type) {
         return caps_set_has(caps->types, type);
-}
-
-bool qemu_caps_has_property(const QemuCaps *caps, const char *type, const char *property) {
-        json_object *list = json_get(json_get(caps->document, "properties"), type);
-        size_t n = json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
-
-        for (size_t i = 0; i < n; i++)
-                if (g_strcmp0(json_object_get_string(json_object_array_get_idx(list, i)), property) == 0)
-                        return true;
-        return false;
 }
 
 bool qemu_caps_has_option(const QemuCaps *caps, const char *option) {
@@ -266,7 +234,6 @@ int qemu_caps_from_json(json_object *document, QemuCaps **ret_caps, GError **ret
         caps->refs = 1;
         caps->document = json_object_get(document);
         caps->binary = g_strdup(json_get_string(document, "binary"));
-        caps->package = g_strdup(json_get_string(document, "package") ?: "");
         caps->arch = g_strdup(json_get_string(document, "arch"));
         caps->version = (unsigned) json_get_uint64(document, "version", 0);
         caps_load_machines(caps, json_get(document, "machines"));
@@ -277,7 +244,7 @@ int qemu_caps_from_json(json_object *document, QemuCaps **ret_caps, GError **ret
         caps_load_accel(json_get(document, "tcg"), &caps->tcg);
         if (!caps->binary || !caps->arch || caps->n_machines == 0 || caps->version == 0)
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                 _("The emulator '%s' gave no usable description of itself"), caps->binary ?: "?");
+                                 _("the emulator '%s' gave no usable description of itself"), caps->binary ?: "?");
         *ret_caps = g_steal_pointer(&caps);
         return 0;
 }
@@ -318,7 +285,6 @@ QemuCaps *qemu_caps_unref(QemuCaps *caps) {
         caps_accel_clear(&caps->kvm);
         caps_accel_clear(&caps->tcg);
         g_free(caps->binary);
-        g_free(caps->package);
         g_free(caps->arch);
         json_object_put(caps->document);
         g_free(caps);
@@ -352,7 +318,7 @@ static int probe_start(sd_event *event, const char *binary, const char *accel, P
         pid_t pid;
 
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-                return error_set_errno(reterr, errno, _("Cannot make a socket for '%s'"), binary);
+                return error_set_errno(reterr, errno, _("cannot make a socket for '%s'"), binary);
         ours = pair[0];
         theirs = pair[1];
         probe->errors_fd = memfd_create("stderr", MFD_CLOEXEC);
@@ -381,7 +347,7 @@ static int probe_start(sd_event *event, const char *binary, const char *accel, P
         probe->binary = binary;
         probe->monitor = monitor_new(event, FD_STEAL(ours), binary, NULL, NULL);
         if (!probe->monitor)
-                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("Cannot watch the monitor of '%s'"), binary);
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("cannot watch the monitor of '%s'"), binary);
 
         g_autoptr(GError) error = NULL;
         r = monitor_handshake_qmp(probe->monitor, CAPS_TIMEOUT_USEC, &error);
@@ -390,7 +356,7 @@ static int probe_start(sd_event *event, const char *binary, const char *accel, P
         char text[512] = "";
         ssize_t n = pread(probe->errors_fd, text, sizeof(text) - 1, 0);
         text[MAX(n, 0)] = '\0';
-        return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("The emulator '%s' cannot be used: %s"), binary,
+        return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("the emulator '%s' cannot be used: %s"), binary,
                          text[0] ? g_strstrip(text) : error->message);
 }
 
@@ -604,7 +570,6 @@ static int probe_general(Probe *probe, json_object *document, GError **reterr) {
         json_add_uint64(document, "version",
                         json_get_uint64(number, "major", 0) * 1000000 + json_get_uint64(number, "minor", 0) * 1000 +
                                 json_get_uint64(number, "micro", 0));
-        json_add_string(document, "package", json_get_string(version, "package"));
         json_add_string(document, "arch", json_get_string(target, "arch"));
         json_add(document, "machines", g_steal_pointer(&machines));
 
@@ -621,17 +586,6 @@ static int probe_general(Probe *probe, json_object *document, GError **reterr) {
         if (r < 0)
                 return r;
         json_add(document, "options", names);
-
-        json_object *properties = json_object_new_object();
-        json_add(document, "properties", properties);
-        for (unsigned i = 0; i < G_N_ELEMENTS(caps_property_types); i++) {
-                bool object = g_str_has_prefix(caps_property_types[i], "memory-backend");
-                arguments = json_add_string(json_object_new_object(), "typename", caps_property_types[i]);
-                /* A type that this binary lacks has no properties. */
-                if (probe_names(probe, object ? "qom-list-properties" : "device-list-properties", arguments, "name",
-                                &names, NULL) >= 0)
-                        json_add(properties, caps_property_types[i], names);
-        }
         return 0;
 }
 
@@ -643,7 +597,7 @@ int qemu_caps_probe(sd_event *event, const char *binary, QemuCaps **ret_caps, GE
         if (access(binary, X_OK) < 0)
                 return error_set(
                         reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                        _("The emulator '%s' cannot be run (%s): install it or name another one in <emulator>"), binary,
+                        _("the emulator '%s' cannot be run (%s): install it or name another one in <emulator>"), binary,
                         g_strerror(errno));
 
         /* kvm:tcg lets QEMU itself find out whether KVM works. */
@@ -719,7 +673,7 @@ int qemu_caps_cache_get(QemuCapsCache *cache, const char *binary, QemuCaps **ret
         if (stat(binary, &st) < 0)
                 return error_set(
                         reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                        _("The emulator '%s' cannot be run (%s): install it or name another one in <emulator>"), binary,
+                        _("the emulator '%s' cannot be run (%s): install it or name another one in <emulator>"), binary,
                         g_strerror(errno));
 
         CacheEntry *entry = g_hash_table_lookup(cache->entries, binary);
@@ -730,7 +684,7 @@ int qemu_caps_cache_get(QemuCapsCache *cache, const char *binary, QemuCaps **ret
         while (entry->probing) {
                 int r = fiber_cond_wait(&entry->done, 2 * CAPS_TIMEOUT_USEC);
                 if (r < 0)
-                        return error_set_errno(reterr, r, _("Asking '%s' about itself takes too long"), binary);
+                        return error_set_errno(reterr, r, _("asking '%s' about itself takes too long"), binary);
         }
         if (!entry->caps || !caps_same_file(&entry->st, &st)) {
                 QemuCaps *caps = NULL;

@@ -41,8 +41,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(QemuCaps, qemu_caps_unref)
 const char *qemu_caps_binary(const QemuCaps *caps);
 /* major * 1000000 + minor * 1000 + micro, as libvirt counts. */
 unsigned qemu_caps_version(const QemuCaps *caps);
-const char *qemu_caps_package(const QemuCaps *caps); /* "Debian 1:7.2+dfsg-...", may be "" */
-const char *qemu_caps_arch(const QemuCaps *caps);    /* "x86_64" */
+const char *qemu_caps_arch(const QemuCaps *caps); /* "x86_64" */
 
 /* Machines, QEMU's order. */
 const QemuMachine *qemu_caps_machines(const QemuCaps *caps, unsigned *ret_n);
@@ -53,8 +52,6 @@ const QemuMachine *qemu_caps_default_machine(const QemuCaps *caps);
 
 /* Whether the binary has the QOM type ("virtio-net-pci", "memory-backend-file", "cirrus-vga", "pvpanic"). */
 bool qemu_caps_has_type(const QemuCaps *caps, const char *type);
-/* Whether a device type has the property. Known for the types that the command line asks about. */
-bool qemu_caps_has_property(const QemuCaps *caps, const char *type, const char *property);
 /* Whether the binary knows a group of command line options ("sandbox", "action"). */
 bool qemu_caps_has_option(const QemuCaps *caps, const char *option);
 /* Whether the QMP command exists ("blockdev-reopen"). */

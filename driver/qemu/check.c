@@ -17,9 +17,9 @@ static int check_file(const char *path, bool write, const char *what, const char
         if (!path || access(path, write ? R_OK | W_OK : R_OK) >= 0)
                 return 0;
         if (errno == ENOENT || errno == ENOTDIR)
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("The %s '%s'%s%s does not exist"), what, path,
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the %s '%s'%s%s does not exist"), what, path,
                                  whose ? _(" of ") : "", whose ?: "");
-        return error_set_errno(reterr, errno, _("The %s '%s'%s%s cannot be used"), what, path, whose ? _(" of ") : "",
+        return error_set_errno(reterr, errno, _("the %s '%s'%s%s cannot be used"), what, path, whose ? _(" of ") : "",
                                whose ?: "");
 }
 
@@ -31,12 +31,12 @@ static int check_machine(const DomainDef *def, const QemuCaps *caps, GError **re
                                  qemu_caps_binary(caps), def->os.machine);
         if (def->vcpu.max > machine->max_cpus)
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                 _("Machine type '%s' has at most %u vCPUs, the domain has %u"), def->os.machine,
+                                 _("machine type '%s' has at most %u vCPUs, the domain has %u"), def->os.machine,
                                  machine->max_cpus, def->vcpu.max);
         if (def->virt_type == VIRT_TYPE_KVM && !qemu_caps_kvm(caps)) {
                 if (access("/dev/kvm", R_OK | W_OK) < 0)
                         return error_set_errno(reterr, errno,
-                                               _("Domain type 'kvm' needs /dev/kvm: load the module kvm_intel or "
+                                               _("domain type 'kvm' needs /dev/kvm: load the module kvm_intel or "
                                                  "kvm_amd, or use type 'qemu'"));
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
                                  _("'%s' cannot use KVM on this host: use domain type 'qemu'"), qemu_caps_binary(caps));
@@ -73,7 +73,7 @@ static int check_disk(const DomainDef *def, const DiskDef *disk, GError **reterr
         if (r < 0)
                 return r;
         if (stat(disk->source, &st) < 0)
-                return error_set_errno(reterr, errno, _("Cannot look at the image '%s' of disk '%s'"), disk->source,
+                return error_set_errno(reterr, errno, _("cannot look at the image '%s' of disk '%s'"), disk->source,
                                        disk->target);
         if (disk->type == DISK_TYPE_BLOCK && !S_ISBLK(st.st_mode))
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
@@ -84,7 +84,7 @@ static int check_disk(const DomainDef *def, const DiskDef *disk, GError **reterr
                                  disk->target);
         if (disk->io == DISK_IO_NATIVE && disk->cache != DISK_CACHE_NONE && disk->cache != DISK_CACHE_DIRECTSYNC)
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                 _("Disk '%s' has io='native', which needs cache='none' or cache='directsync'"),
+                                 _("disk '%s' has io='native', which needs cache='none' or cache='directsync'"),
                                  disk->target);
 
         /* O_DIRECT is the file system's choice; QEMU would only say "Invalid argument". */
@@ -93,7 +93,7 @@ static int check_disk(const DomainDef *def, const DiskDef *disk, GError **reterr
                 if (fd < 0 && errno == EINVAL)
                         return error_set(
                                 reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                _("The file system of '%s' cannot do direct I/O: disk '%s' cannot have cache='%s'"),
+                                _("the file system of '%s' cannot do direct I/O: disk '%s' cannot have cache='%s'"),
                                 disk->source, disk->target, disk_cache_to_string(disk->cache));
         }
         return 0;
@@ -101,13 +101,13 @@ static int check_disk(const DomainDef *def, const DiskDef *disk, GError **reterr
 
 static int check_net(const NetDef *net, GError **reterr) {
         if (net->type != NET_TYPE_USER && access("/dev/net/tun", R_OK | W_OK) < 0)
-                return error_set_errno(reterr, errno, _("Interface '%s' needs /dev/net/tun"), net->mac);
+                return error_set_errno(reterr, errno, _("interface '%s' needs /dev/net/tun"), net->mac);
         if (net->type != NET_TYPE_BRIDGE && net->type != NET_TYPE_NETWORK)
                 return 0;
         if (!net->bridge || !qemu_net_exists(net->bridge))
                 return error_set(
                         reterr, VIR_ERR_OPERATION_FAILED,
-                        _("There is no bridge '%s' for interface '%s': make it with 'ip link add %s type bridge'"),
+                        _("there is no bridge '%s' for interface '%s': make it with 'ip link add %s type bridge'"),
                         net->bridge ?: "", net->mac, net->bridge ?: "NAME");
         if (!qemu_net_is_bridge(net->bridge))
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("'%s' of interface '%s' is no bridge"),
@@ -149,7 +149,7 @@ int qemu_check_start(const QemuSettings *settings, const DomainDef *def, const Q
         if (access(def->emulator, X_OK) < 0)
                 return error_set(
                         reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                        _("The emulator '%s' cannot be run (%s): install it or name another one in <emulator>"),
+                        _("the emulator '%s' cannot be run (%s): install it or name another one in <emulator>"),
                         def->emulator, g_strerror(errno));
         int r = check_machine(def, caps, reterr);
         if (r >= 0)

@@ -197,7 +197,7 @@ static int cpu_check(const DomainDef *def, const QemuCaps *caps, GString *text, 
                 }
                 if (!disabled)
                         return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                         _("The host's CPU lacks '%s', which CPU model '%s' has: disable the feature, "
+                                         _("the host's CPU lacks '%s', which CPU model '%s' has: disable the feature, "
                                            "or choose another model"),
                                          *blocker, cpu->model);
         }

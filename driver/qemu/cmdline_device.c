@@ -40,12 +40,12 @@ int cmdline_device_pci(Cmdline *cmdline, json_object *device, const DeviceInfo *
         const DeviceAddress *address = &info->address;
 
         if (address->type != ADDRESS_TYPE_PCI)
-                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("Device '%s' has no PCI address"),
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("device '%s' has no PCI address"),
                                  info->alias ?: json_get_string(device, "driver"));
         g_autofree char *bus = pci_bus_name(cmdline, address->bus);
         if (!bus)
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                 _("Device '%s' is on PCI bus %u, which the domain does not have"), info->alias ?: "?",
+                                 _("device '%s' is on PCI bus %u, which the domain does not have"), info->alias ?: "?",
                                  address->bus);
 
         g_autofree char *slot = address->function > 0 ? g_strdup_printf("0x%x.0x%x", address->slot, address->function)
@@ -248,7 +248,7 @@ static int add_controller(Cmdline *cmdline, const ControllerDef *controller, GEr
                 if (controller->index == 0 && domain_def_is_i440fx(cmdline->def))
                         return 0;
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                 _("Machine '%s' has no IDE controller %d: use bus 'sata'"), cmdline->def->os.machine,
+                                 _("machine '%s' has no IDE controller %d: use bus 'sata'"), cmdline->def->os.machine,
                                  controller->index);
         case CONTROLLER_TYPE_PCI:
         case CONTROLLER_TYPE_UNSET:
@@ -314,9 +314,9 @@ static int add_net(Cmdline *cmdline, unsigned index, GError **reterr) {
         const char *driver = net_driver(net->model);
 
         if (!driver)
-                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("Interface '%s' has no model"), net->mac);
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("interface '%s' has no model"), net->mac);
         if (net->type != NET_TYPE_USER && host->n_queues == 0)
-                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("Interface '%s' has no tap device"), net->mac);
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("interface '%s' has no tap device"), net->mac);
         add_netdev(cmdline, net, host);
 
         g_autofree char *netdev = g_strdup_printf("host%s", net->info.alias);
@@ -363,7 +363,7 @@ static int add_chardev(Cmdline *cmdline, const CharDef *character, GError **rete
 
         if ((character->type == CHAR_TYPE_FILE || character->type == CHAR_TYPE_UNIX) && !character->source_path)
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                 _("Character device '%s' of type '%s' needs a <source path=>"), character->info.alias,
+                                 _("character device '%s' of type '%s' needs a <source path=>"), character->info.alias,
                                  char_type_to_string(character->type));
         switch (character->type) {
         case CHAR_TYPE_PTY:
@@ -384,7 +384,7 @@ static int add_chardev(Cmdline *cmdline, const CharDef *character, GError **rete
                 break;
         case CHAR_TYPE_UNSET:
         default:
-                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("Character device '%s' has no type"),
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("character device '%s' has no type"),
                                  character->info.alias);
         }
         if (character->log_file) {
@@ -423,7 +423,7 @@ static int add_virtio_port(Cmdline *cmdline, const CharDef *port, const char *dr
         if (!controller)
                 return error_set(
                         reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                        _("Character device '%s' is on virtio-serial controller %u, which the domain does not have"),
+                        _("character device '%s' is on virtio-serial controller %u, which the domain does not have"),
                         port->info.alias, address->controller);
         int r = add_chardev(cmdline, port, reterr);
         if (r < 0)

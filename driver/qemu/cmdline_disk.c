@@ -189,7 +189,7 @@ static int disk_add_address(Cmdline *cmdline, const DiskDef *disk, json_object *
         const ControllerDef *controller = cmdline_controller(cmdline, type, address->controller);
         if (!controller || !controller->info.alias)
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                 _("Disk '%s' is on controller %u of type '%s', which the domain does not have"),
+                                 _("disk '%s' is on controller %u of type '%s', which the domain does not have"),
                                  disk->target, address->controller, controller_type_to_string(type));
 
         g_autofree char *bus = NULL;
@@ -253,7 +253,7 @@ static int add_disk(Cmdline *cmdline, const DiskDef *disk, GError **reterr) {
         const char *driver = disk_driver(disk);
 
         if (!driver)
-                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("Disk '%s' has no bus"), disk->target);
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("disk '%s' has no bus"), disk->target);
         if (disk->source) {
                 add_nodes(cmdline, disk);
                 drive = disk->copy_on_read == TRI_YES ? add_copy_on_read(cmdline, disk)

@@ -27,7 +27,7 @@ static int add_usb_input(Cmdline *cmdline, const InputDef *input, const char *dr
         }
         if (!controller)
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                 _("Input device '%s' is on USB bus %u, which the domain does not have"),
+                                 _("input device '%s' is on USB bus %u, which the domain does not have"),
                                  input->info.alias, address->bus);
         g_autofree char *bus = g_strdup_printf("%s.0", controller->info.alias);
         json_object *device = cmdline_device(driver, &input->info);
@@ -161,7 +161,7 @@ static int add_video(Cmdline *cmdline, const VideoDef *video, bool primary, GErr
         case VIDEO_MODEL_UNSET:
         default:
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                 _("Video model '%s' is not supported: use 'virtio' or 'vga'"),
+                                 _("video model '%s' is not supported: use 'virtio' or 'vga'"),
                                  video_model_to_string(video->model) ?: "?");
         }
 

@@ -31,7 +31,7 @@ int qemu_direct_io_check(const DomainDef *def, const QemuCaps *caps, GError **re
                 const DiskDef *disk = def->disks->pdata[i];
                 if (qemu_disk_is_direct(def, i) && !qemu_caps_has_command(caps, "blockdev-reopen"))
                         return error_set(reterr, VIR_ERR_MIGRATE_UNSAFE,
-                                         _("Disk '%s' uses direct I/O, which '%s' cannot switch off while the domain "
+                                         _("disk '%s' uses direct I/O, which '%s' cannot switch off while the domain "
                                            "runs: use cache='writeback'"),
                                          disk->target, qemu_caps_binary(caps));
         }
@@ -62,8 +62,8 @@ static int direct_io_set(Qemu *qemu, const DomainDef *def, unsigned disk, bool d
         if (r >= 0)
                 return 0;
         (void) error_set(reterr, error_code(error),
-                         direct ? _("Disk '%s' cannot be switched back to direct I/O: %s")
-                                : _("Disk '%s' cannot be switched to buffered I/O, which migration needs: %s"),
+                         direct ? _("disk '%s' cannot be switched back to direct I/O: %s")
+                                : _("disk '%s' cannot be switched to buffered I/O, which migration needs: %s"),
                          entry->target, error->message);
         return r;
 }

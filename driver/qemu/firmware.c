@@ -161,7 +161,7 @@ int qemu_firmware_find(const char *arch, bool secure, QemuFirmware **ret_firmwar
         }
         return error_set(
                 reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                _("No UEFI firmware%s for %s is installed: install the package 'ovmf' or name the image with <loader>"),
+                _("no UEFI firmware%s for %s is installed: install the package 'ovmf' or name the image with <loader>"),
                 secure ? _(" with secure boot") : "", arch);
 }
 

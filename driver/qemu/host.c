@@ -70,7 +70,7 @@ int qemu_host_cpu_map(unsigned char **ret_map, int *ret_map_bytes, unsigned *ret
         for (int cpu = bitset_next(present, 0); cpu >= 0; cpu = bitset_next(present, (unsigned) cpu + 1))
                 last = (unsigned) cpu;
         if (bitset_count(present) == 0)
-                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("The kernel does not say which CPUs there are"));
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("the kernel does not say which CPUs there are"));
 
         int bytes = (int) (last / 8 + 1);
         if (ret_map) {
@@ -176,7 +176,7 @@ int qemu_host_node_info(virNodeInfo *ret_info, GError **reterr) {
         unsigned n = 0;
 
         if (!meminfo_value(meminfo, "MemTotal:", &total) || uname(&names) < 0)
-                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("The kernel does not say how much memory there is"));
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("the kernel does not say how much memory there is"));
         HostCpu *cpus = host_cpu_list(&n);
         HostTopology topology = host_topology(cpus, n);
         host_cpu_list_free(cpus, n);
@@ -208,7 +208,7 @@ static int host_memory(const char *key, uint64_t *ret_bytes, GError **reterr) {
         uint64_t kib = 0;
 
         if (!meminfo_value(text, key, &kib))
-                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("The kernel does not say how much memory is free"));
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("the kernel does not say how much memory is free"));
         *ret_bytes = kib * KIB;
         return 0;
 }
@@ -239,12 +239,12 @@ int qemu_host_memory_stats(int cell, virNodeMemoryStatsPtr ret_stats, int *inout
                 return 0;
         }
         if (*inout_n != n)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Memory statistics of %s have %d fields"),
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("memory statistics of %s have %d fields"),
                                  all ? _("the host") : _("a NUMA node"), n);
         g_autofree char *path = all ? g_strdup("/proc/meminfo") : g_strdup_printf(SYS_NODE "/node%d/meminfo", cell);
         g_autofree char *text = host_read(path);
         if (!text)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("The host has no NUMA node %d"), cell);
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("the host has no NUMA node %d"), cell);
 
         for (int i = 0, field = 0; field < n && i < (int) G_N_ELEMENTS(values); i++) {
                 uint64_t kib = 0;
@@ -302,7 +302,7 @@ int qemu_host_uuid(const char *configured, unsigned char *uuid, GError **reterr)
                 return 0;
         return error_set(
                 reterr, VIR_ERR_INTERNAL_ERROR,
-                _("The host has no uuid: set 'host_uuid' in the configuration, or run systemd-machine-id-setup"));
+                _("the host has no uuid: set 'host_uuid' in the configuration, or run systemd-machine-id-setup"));
 }
 
 int qemu_host_max_vcpus(const QemuCaps *caps, const char *type) {

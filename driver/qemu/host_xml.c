@@ -366,7 +366,7 @@ int qemu_host_domain_capabilities_xml(const QemuCaps *caps, const char *arch, co
                 return error_set(reterr, VIR_ERR_INVALID_ARG, _("'%s' has no machine type '%s'"),
                                  qemu_caps_binary(caps), machine_name);
         if (virt_type && !kvm && !g_str_equal(virt_type, "qemu"))
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("Domain type '%s' is unknown: it is 'kvm' or 'qemu'"),
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("domain type '%s' is unknown: it is 'kvm' or 'qemu'"),
                                  virt_type);
         if (kvm && !qemu_caps_kvm(caps))
                 return error_set(reterr, VIR_ERR_INVALID_ARG, _("'%s' cannot use KVM on this host"),

@@ -41,7 +41,7 @@ static uint64_t be64(const unsigned char *p) {
 }
 
 static int image_damaged(const char *path, GError **reterr) {
-        return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("The header of qcow2 image '%s' is damaged"), path);
+        return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the header of qcow2 image '%s' is damaged"), path);
 }
 
 /* The format of the backing file from the header extensions: type, length, data padded to 8 bytes. */
@@ -63,7 +63,7 @@ static int qcow2_backing_format(const unsigned char *bytes, size_t length, size_
                                 *ret_format = DISK_FORMAT_QCOW2;
                         else
                                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                                 _("Image '%s' has a backing file of format '%s': only raw and qcow2 "
+                                                 _("image '%s' has a backing file of format '%s': only raw and qcow2 "
                                                    "are supported"),
                                                  path, name);
                         return 0;
@@ -117,7 +117,7 @@ static char *image_resolve(const char *image, const char *name, GError **reterr)
         const char *colon = strchr(name, ':'), *slash = strchr(name, '/');
         if (colon && (!slash || colon < slash)) {
                 error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                          _("Image '%s' has the backing file '%s': only local files are supported"), image, name);
+                          _("image '%s' has the backing file '%s': only local files are supported"), image, name);
                 return NULL;
         }
         if (g_path_is_absolute(name))
@@ -129,14 +129,14 @@ static char *image_resolve(const char *image, const char *name, GError **reterr)
 static int image_open(const char *path, struct stat *ret_st, GError **reterr) {
         int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         if (fd < 0 || fstat(fd, ret_st) < 0) {
-                int r = error_set_errno(reterr, errno, _("Cannot open the image '%s'"), path);
+                int r = error_set_errno(reterr, errno, _("cannot open the image '%s'"), path);
                 fd_close(fd);
                 return r;
         }
         if (!S_ISREG(ret_st->st_mode) && !S_ISBLK(ret_st->st_mode)) {
                 fd_close(fd);
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                 _("The image '%s' is neither a file nor a block device"), path);
+                                 _("the image '%s' is neither a file nor a block device"), path);
         }
         return fd;
 }
@@ -193,14 +193,14 @@ int image_load_chain(DiskDef *disk, GError **reterr) {
                 if (depth++ >= IMAGE_CHAIN_MAX)
                         return error_set(
                                 reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                _("The image '%s' has more than %d images below it, or one of them is below itself"),
+                                _("the image '%s' has more than %d images below it, or one of them is below itself"),
                                 disk->source, IMAGE_CHAIN_MAX);
                 fd = image_open(path, &st, reterr);
                 if (fd < 0)
                         return fd;
                 ssize_t n = pread(fd, bytes, IMAGE_HEADER_BYTES, 0);
                 if (n < 0)
-                        return error_set_errno(reterr, errno, _("Cannot read the image '%s'"), path);
+                        return error_set_errno(reterr, errno, _("cannot read the image '%s'"), path);
                 int r = image_parse_qcow2(bytes, (size_t) n, path, &backing, reterr);
                 if (r < 0)
                         return r;
@@ -208,7 +208,7 @@ int image_load_chain(DiskDef *disk, GError **reterr) {
                         break;
                 if (backing.format == DISK_FORMAT_UNSET)
                         return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                         _("The image '%s' does not say which format its backing file has: run "
+                                         _("the image '%s' does not say which format its backing file has: run "
                                            "'qemu-img rebase -u -F FORMAT -b %s %s'"),
                                          path, backing.path, path);
 

@@ -62,12 +62,12 @@ static int tap_open(const char *name, bool vnet_header, bool multi_queue, char *
 
         int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
         if (fd < 0)
-                return error_set_errno(reterr, errno, _("Cannot open /dev/net/tun to make a tap device"));
+                return error_set_errno(reterr, errno, _("cannot open /dev/net/tun to make a tap device"));
         ifreq_init(&request, name);
         request.ifr_flags =
                 (short) (IFF_TAP | IFF_NO_PI | (vnet_header ? IFF_VNET_HDR : 0) | (multi_queue ? IFF_MULTI_QUEUE : 0));
         if (ioctl(fd, TUNSETIFF, &request) < 0) {
-                int r = error_set_errno(reterr, errno, _("Cannot make or open the tap device '%s'"), name);
+                int r = error_set_errno(reterr, errno, _("cannot make or open the tap device '%s'"), name);
                 fd_close(fd);
                 return r;
         }
@@ -125,9 +125,9 @@ static int tap_join_bridge(int control, const char *tap, const char *bridge, GEr
                 return 0;
         if (errno == ENODEV || errno == EOPNOTSUPP)
                 return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                                 _("There is no bridge '%s': make it with 'ip link add %s type bridge'"), bridge,
+                                 _("there is no bridge '%s': make it with 'ip link add %s type bridge'"), bridge,
                                  bridge);
-        return error_set_errno(reterr, errno, _("Cannot add '%s' to bridge '%s'"), tap, bridge);
+        return error_set_errno(reterr, errno, _("cannot add '%s' to bridge '%s'"), tap, bridge);
 }
 
 static int tap_configure(const NetDef *def, const char *tap, GError **reterr) {
@@ -135,18 +135,18 @@ static int tap_configure(const NetDef *def, const char *tap, GError **reterr) {
         const char *bridge = def->type == NET_TYPE_BRIDGE || def->type == NET_TYPE_NETWORK ? def->bridge : NULL;
 
         if (control < 0)
-                return error_set_errno(reterr, errno, _("Cannot configure '%s'"), tap);
+                return error_set_errno(reterr, errno, _("cannot configure '%s'"), tap);
         int r = tap_set_mtu(control, tap, bridge, def->mtu);
         if (r < 0)
-                return error_set_errno(reterr, r, _("Cannot set the MTU of '%s'"), tap);
+                return error_set_errno(reterr, r, _("cannot set the MTU of '%s'"), tap);
         r = tap_set_mac(control, tap, def->mac);
         if (r < 0)
-                return error_set_errno(reterr, r, _("Cannot set the MAC address of '%s'"), tap);
+                return error_set_errno(reterr, r, _("cannot set the MAC address of '%s'"), tap);
         r = bridge ? tap_join_bridge(control, tap, bridge, reterr) : 0;
         if (r < 0)
                 return r;
         r = tap_up(control, tap);
-        return r < 0 ? error_set_errno(reterr, r, _("Cannot take '%s' up"), tap) : 0;
+        return r < 0 ? error_set_errno(reterr, r, _("cannot take '%s' up"), tap) : 0;
 }
 
 static int vhost_open(const NetDef *def, bool kvm, QemuNet *net, GError **reterr) {
@@ -155,7 +155,7 @@ static int vhost_open(const NetDef *def, bool kvm, QemuNet *net, GError **reterr
         if (def->backend == NET_BACKEND_QEMU || def->model != NET_MODEL_VIRTIO || !kvm) {
                 if (wanted)
                         return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                         _("Interface '%s' cannot have driver 'vhost': it needs model 'virtio' and "
+                                         _("interface '%s' cannot have driver 'vhost': it needs model 'virtio' and "
                                            "domain type 'kvm'"),
                                          def->mac);
                 return 0;
@@ -168,7 +168,7 @@ static int vhost_open(const NetDef *def, bool kvm, QemuNet *net, GError **reterr
                 int saved = errno;
                 while (i-- > 0)
                         fd_close(fds[i]);
-                return wanted ? error_set_errno(reterr, saved, _("Cannot open /dev/vhost-net for interface '%s'"),
+                return wanted ? error_set_errno(reterr, saved, _("cannot open /dev/vhost-net for interface '%s'"),
                                                 def->mac)
                               : 0;
         }
@@ -186,15 +186,15 @@ int qemu_net_open(const NetDef *def, bool kvm, QemuNet *ret_net, GError **reterr
                 return 0;
         }
         if (queues > QEMU_NET_QUEUES_MAX)
-                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("Interface '%s' has more than %d queues"),
+                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("interface '%s' has more than %d queues"),
                                  def->mac, QEMU_NET_QUEUES_MAX);
         if (def->target && strlen(def->target) >= IFNAMSIZ)
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                 _("The interface name '%s' is longer than %d characters"), def->target, IFNAMSIZ - 1);
+                                 _("the interface name '%s' is longer than %d characters"), def->target, IFNAMSIZ - 1);
         bool existing = def->type == NET_TYPE_ETHERNET && def->managed == TRI_NO;
         if (existing && (!def->target || !qemu_net_exists(def->target)))
                 return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                                 _("There is no tap device '%s': make it with 'ip tuntap add %s mode tap'"),
+                                 _("there is no tap device '%s': make it with 'ip tuntap add %s mode tap'"),
                                  def->target ?: "", def->target ?: "NAME");
 
         net.tap_fds = g_new(int, queues);

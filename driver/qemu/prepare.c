@@ -102,7 +102,7 @@ static int prepare_nvram(const DomainDef *def, GError **reterr) {
                 return 0;
         if (!os->nvram_template)
                 return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                                 _("The firmware's variable store '%s' does not exist, and there is no template for "
+                                 _("the firmware's variable store '%s' does not exist, and there is no template for "
                                    "it: name one with <nvram template=>"),
                                  os->nvram);
         int r = file_read(os->nvram_template, NVRAM_TEMPLATE_MAX, &bytes, &length, reterr);
@@ -149,7 +149,7 @@ static int prepare_disks(DomainDef *def, GError **reterr) {
                 }
                 int r = image_load_chain(disk, reterr);
                 if (r < 0) {
-                        g_prefix_error(reterr, _("Disk '%s': "), disk->target);
+                        g_prefix_error(reterr, _("disk '%s': "), disk->target);
                         return r;
                 }
                 disk->source_index = next++;
@@ -193,7 +193,7 @@ static void prepare_smbios(DomainDef *def) {
 int qemu_prepare(const QemuSettings *settings, DomainDef *def, const QemuCaps *caps, GError **reterr) {
         if (domain_def_assign_aliases(def) < 0)
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                 _("Two devices of the domain have the same alias"));
+                                 _("two devices of the domain have the same alias"));
 
         prepare_cpu(def, caps);
         int r = prepare_firmware(settings, def, reterr);

@@ -115,7 +115,7 @@ static int on_exit_source(sd_event_source *source, int fd, uint32_t revents, voi
 int qemu_watch_exit(Qemu *qemu, GError **reterr) {
         int r = sd_event_add_io(qemu->event, &qemu->exit_source, qemu->pidfd, EPOLLIN, on_exit_source, qemu);
         if (r < 0)
-                return error_set_errno(reterr, r, _("Cannot watch QEMU of domain '%s'"), qemu->name);
+                return error_set_errno(reterr, r, _("cannot watch QEMU of domain '%s'"), qemu->name);
         (void) sd_event_source_set_description(qemu->exit_source, "qemu-exit");
         return 0;
 }
@@ -133,7 +133,7 @@ int qemu_kill(Qemu *qemu, uint64_t grace_usec, GError **reterr) {
                      now = clock_monotonic_usec()) {
                         r = fiber_cond_wait(&qemu->exit_cond, deadline - now);
                         if (r < 0 && r != -ETIMEDOUT)
-                                return error_set_errno(reterr, r, _("Cannot wait for the end of QEMU of domain '%s'"),
+                                return error_set_errno(reterr, r, _("cannot wait for the end of QEMU of domain '%s'"),
                                                        qemu->name);
                 }
                 if (!qemu->exited && signal == SIGKILL)
@@ -186,7 +186,7 @@ static const MonitorCallbacks monitor_callbacks = {
 static int monitor_address(const Qemu *qemu, struct sockaddr_un *ret_address, int *ret_dir_fd, GError **reterr) {
         int dir_fd = open(qemu->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (dir_fd < 0)
-                return error_set_errno(reterr, errno, _("Cannot open the folder '%s'"), qemu->dir);
+                return error_set_errno(reterr, errno, _("cannot open the folder '%s'"), qemu->dir);
         *ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
         (void) g_snprintf(ret_address->sun_path, sizeof(ret_address->sun_path), "/proc/self/fd/%d/" MONITOR_SOCKET,
                           dir_fd);
@@ -204,7 +204,7 @@ int qemu_listen_monitor(Qemu *qemu, GError **reterr) {
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         (void) unlinkat(dir_fd, MONITOR_SOCKET, 0);
         if (fd < 0 || bind(fd, (struct sockaddr *) &address, sizeof(address)) < 0 || listen(fd, 1) < 0)
-                return error_set_errno(reterr, errno, _("Cannot make the monitor socket in '%s'"), qemu->dir);
+                return error_set_errno(reterr, errno, _("cannot make the monitor socket in '%s'"), qemu->dir);
         return FD_STEAL(fd);
 }
 
@@ -218,10 +218,10 @@ int qemu_connect_monitor(Qemu *qemu, uint64_t timeout_usec, GError **reterr) {
                 return r;
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0 || connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0)
-                return error_set_errno(reterr, errno, _("Cannot connect to the monitor of domain '%s'"), qemu->name);
+                return error_set_errno(reterr, errno, _("cannot connect to the monitor of domain '%s'"), qemu->name);
         qemu->monitor = monitor_new(qemu->event, FD_STEAL(fd), name, &monitor_callbacks, qemu);
         if (!qemu->monitor)
-                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("Cannot watch the monitor of domain '%s'"),
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("cannot watch the monitor of domain '%s'"),
                                  qemu->name);
         return monitor_handshake_qmp(qemu->monitor, timeout_usec, reterr);
 }
@@ -280,7 +280,7 @@ static int qemu_load_uffds(Qemu *qemu, json_object *uffds, GError **reterr) {
                         continue;
                 qemu->uffds[i] = pidfd_getfd(qemu->pidfd, number, 0);
                 if (qemu->uffds[i] < 0)
-                        return error_set_errno(reterr, errno, _("Cannot take a userfaultfd of domain '%s' out of QEMU"),
+                        return error_set_errno(reterr, errno, _("cannot take a userfaultfd of domain '%s' out of QEMU"),
                                                qemu->name);
                 qemu->uffds_in_qemu[i] = number;
         }
@@ -300,7 +300,7 @@ int qemu_reattach(sd_event *event, const QemuSettings *settings, json_object *sa
         uint64_t start_time = json_get_uint64(saved, "start-time", 0);
 
         if (!name || !dir || pid <= 1)
-                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("The saved state of a running domain is damaged"));
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("the saved state of a running domain is damaged"));
         if (start_time == 0 || qemu_process_start_time(pid) != start_time)
                 return qemu_gone(name, reterr);
 
@@ -367,20 +367,12 @@ Monitor *qemu_monitor(Qemu *qemu) {
         return qemu && qemu->monitor && monitor_is_open(qemu->monitor) ? qemu->monitor : NULL;
 }
 
-sd_event *qemu_event(Qemu *qemu) {
-        return qemu->event;
-}
-
 pid_t qemu_pid(const Qemu *qemu) {
         return qemu->pid;
 }
 
 int qemu_pidfd(const Qemu *qemu) {
         return qemu->pidfd;
-}
-
-bool qemu_alive(const Qemu *qemu) {
-        return qemu->pidfd >= 0 && !qemu->exited;
 }
 
 QemuRam *qemu_ram(Qemu *qemu) {
@@ -393,10 +385,6 @@ int qemu_uffd(const Qemu *qemu, unsigned which) {
 
 const char *qemu_tap(const Qemu *qemu, unsigned net) {
         return net < qemu->n_taps && qemu->taps[net][0] ? qemu->taps[net] : NULL;
-}
-
-const char *qemu_log_path(const Qemu *qemu) {
-        return qemu->log_path;
 }
 
 int qemu_log_fd(const Qemu *qemu) {

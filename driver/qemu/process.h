@@ -78,17 +78,14 @@ int qemu_kill(Qemu *qemu, uint64_t grace_usec, GError **reterr);
 void qemu_cleanup(Qemu *qemu, bool keep_ram);
 
 Monitor *qemu_monitor(Qemu *qemu); /* borrowed; NULL once it is lost, and for NULL; all calls of a NULL monitor fail */
-sd_event *qemu_event(Qemu *qemu);
 pid_t qemu_pid(const Qemu *qemu);
 int qemu_pidfd(const Qemu *qemu);
-bool qemu_alive(const Qemu *qemu);
 QemuRam *qemu_ram(Qemu *qemu);
 /* which 0: asynchronous, 1: synchronous; -1 if QEMU has none (qemu_start() without the right to use userfaultfd).
  * Borrowed. */
 int qemu_uffd(const Qemu *qemu, unsigned which);
 /* Host name of the tap of an <interface>, by index; NULL if it has none. */
 const char *qemu_tap(const Qemu *qemu, unsigned net);
-const char *qemu_log_path(const Qemu *qemu);
 /* The last lines of the log since this start, at most 1 KiB, for error messages. Owned by the caller. */
 char *qemu_log_tail(const Qemu *qemu);
 /* Descriptor of the log, for programs that belong to the domain (the engine's stderr). Borrowed. */

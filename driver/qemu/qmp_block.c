@@ -135,21 +135,3 @@ int qmp_blockdev_reopen(Monitor *monitor, json_object *options, GError **reterr)
         json_object *arguments = json_add(json_object_new_object(), "options", options);
         return monitor_call(monitor, "blockdev-reopen", arguments, NULL, 0, QMP_TIMEOUT_USEC, NULL, reterr);
 }
-
-int qmp_query_block_io_status(Monitor *monitor, const char *alias, char **ret_status, GError **reterr) {
-        g_autoptr(json_object) array = NULL;
-        size_t n = 0;
-
-        int r = qmp_block_array(monitor, "query-block", NULL, &array, &n, reterr);
-        if (r < 0)
-                return r;
-        for (size_t i = 0; i < n; i++) {
-                json_object *entry = json_object_array_get_idx(array, i);
-                if (qmp_block_is_device(json_get_string(entry, "qdev"), alias)) {
-                        *ret_status = g_strdup(json_get_string(entry, "io-status"));
-                        return 0;
-                }
-        }
-        *ret_status = NULL;
-        return 0;
-}

@@ -42,7 +42,3 @@ const QmpBlockNode *qmp_block_nodes_find(const QmpBlockNode *nodes, unsigned n, 
 /* Opens nodes again with other options: a JSON array of complete node descriptions as -blockdev has them, each with
  * "node-name". Consumes options. QEMU >= 6.1. */
 int qmp_blockdev_reopen(Monitor *monitor, json_object *options, GError **reterr);
-
-/* Whether a disk failed with an I/O error since the guest last ran: device-name or qdev -> "ok", "failed", "nospace";
- * NULL if unknown. */
-int qmp_query_block_io_status(Monitor *monitor, const char *alias, char **ret_status, GError **reterr);

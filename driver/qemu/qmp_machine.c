@@ -57,17 +57,6 @@ int qmp_cont(Monitor *monitor, GError **reterr) {
         return qmp_simple(monitor, "cont", reterr);
 }
 
-int qmp_quit(Monitor *monitor, GError **reterr) {
-        g_autoptr(GError) error = NULL;
-
-        int r = qmp_simple(monitor, "quit", &error);
-        if (r == -ENOTCONN)
-                return 0;
-        if (r < 0)
-                g_propagate_error(reterr, g_steal_pointer(&error));
-        return r;
-}
-
 int qmp_system_powerdown(Monitor *monitor, GError **reterr) {
         return qmp_simple(monitor, "system_powerdown", reterr);
 }

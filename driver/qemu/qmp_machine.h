@@ -44,8 +44,6 @@ typedef struct QmpStatus {
 int qmp_stop(Monitor *monitor, GError **reterr);
 /* QEMU activates the disks' locks here, so it can fail with the disk's name. */
 int qmp_cont(Monitor *monitor, GError **reterr);
-/* QEMU may close the connection before it answers: that counts as success. */
-int qmp_quit(Monitor *monitor, GError **reterr);
 int qmp_system_powerdown(Monitor *monitor, GError **reterr);
 int qmp_system_reset(Monitor *monitor, GError **reterr);
 int qmp_query_status(Monitor *monitor, QmpStatus *ret_status, GError **reterr);

@@ -189,6 +189,6 @@ int qmp_migrate_wait(Monitor *monitor, uint64_t timeout_usec, QmpMigrateInfo *re
                 r = fiber_sleep(clock_monotonic_usec() - start < QMP_MIGRATE_HURRY_USEC ? QMP_MIGRATE_HURRIED_PAUSE_USEC
                                                                                         : QMP_MIGRATE_PAUSE_USEC);
                 if (r < 0)
-                        return error_set_errno(reterr, r, _("Cannot wait for QEMU's device-state transfer"));
+                        return error_set_errno(reterr, r, _("cannot wait for QEMU's device-state transfer"));
         }
 }

@@ -105,7 +105,7 @@ static int ram_remount(const QemuSettings *settings, const char *path, GError **
                 return 0;
         if (mount(NULL, path, NULL, MS_REMOUNT | RAM_MOUNT_FLAGS, options) < 0)
                 return error_set_errno(reterr, errno,
-                                       _("Cannot change the tmpfs for guest memory at '%s' to '%s': check ram_size and "
+                                       _("cannot change the tmpfs for guest memory at '%s' to '%s': check ram_size and "
                                          "ram_huge in virtferryd.conf"),
                                        path, options);
         return 0;
@@ -130,7 +130,7 @@ int qemu_ram_mount(const QemuSettings *settings, GError **reterr) {
         /* A kernel without transparent huge pages knows no huge=. */
         if (errno == EINVAL && mount(RAM_MOUNT_SOURCE, path, "tmpfs", RAM_MOUNT_FLAGS, plain) >= 0)
                 return 0;
-        return error_set_errno(reterr, errno, _("Cannot mount a tmpfs for guest memory at '%s' with '%s'"), path,
+        return error_set_errno(reterr, errno, _("cannot mount a tmpfs for guest memory at '%s' with '%s'"), path,
                                options);
 }
 
@@ -185,7 +185,7 @@ static int ram_plan_pages(const DomainDef *def, int cell, uint64_t *ret_bytes, G
                 if (bytes == 0)
                         return error_set(
                                 reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                _("The host's kernel has no huge pages, but the domain asks for <hugepages/>"));
+                                _("the host's kernel has no huge pages, but the domain asks for <hugepages/>"));
         }
         for (unsigned i = 0; backing->hugepages && i < backing->pages->len; i++) {
                 const HugepageDef *page = backing->pages->pdata[i];
@@ -249,7 +249,7 @@ static int ram_plan_block(const QemuSettings *settings, const DomainDef *def, co
                 return r;
         if (block->size_bytes == 0 || block->size_bytes % block->page_bytes != 0)
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                 _("Memory size of '%s' (%" G_GUINT64_FORMAT
+                                 _("memory size of '%s' (%" G_GUINT64_FORMAT
                                    " KiB) must be a multiple of the page size %" G_GUINT64_FORMAT " KiB"),
                                  block->id, block->size_bytes / KIB, block->page_bytes / KIB);
 
@@ -349,7 +349,7 @@ static int ram_check_huge(const QemuRam *plan, const QemuRamBlock *block, GError
         }
         if (!ram_free_huge_pages(block->page_bytes, nodes, &free_pages))
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                 _("The host has no huge pages of %" G_GUINT64_FORMAT " KiB"), block->page_bytes / KIB);
+                                 _("the host has no huge pages of %" G_GUINT64_FORMAT " KiB"), block->page_bytes / KIB);
         if (free_pages >= needed)
                 return 0;
 
@@ -361,7 +361,7 @@ static int ram_check_huge(const QemuRam *plan, const QemuRamBlock *block, GError
                       : g_strdup_printf("/sys/kernel/mm/hugepages/hugepages-%" G_GUINT64_FORMAT "kB/nr_hugepages",
                                         block->page_bytes / KIB);
         return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                         _("The domain needs %" G_GUINT64_FORMAT " huge pages of %" G_GUINT64_FORMAT
+                         _("the domain needs %" G_GUINT64_FORMAT " huge pages of %" G_GUINT64_FORMAT
                            " KiB, but only %" G_GUINT64_FORMAT
                            " are free%s%s: raise the number in '%s' by at least %" G_GUINT64_FORMAT),
                          needed, block->page_bytes / KIB, free_pages, where ? _(" on host node ") : "", where ?: "",
@@ -463,10 +463,10 @@ static int ram_open_file(QemuRamBlock *block, const char *dir, GError **reterr) 
         /* A file of an earlier run may still be mapped by a QEMU that nobody could end: leave that one its pages, take
          * a new inode. */
         if (unlink(block->path) < 0 && errno != ENOENT)
-                return error_set_errno(reterr, errno, _("Cannot remove the old RAM file '%s'"), block->path);
+                return error_set_errno(reterr, errno, _("cannot remove the old RAM file '%s'"), block->path);
         block->fd = open(block->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (block->fd < 0)
-                return error_set_errno(reterr, errno, _("Cannot create the RAM file '%s'"), block->path);
+                return error_set_errno(reterr, errno, _("cannot create the RAM file '%s'"), block->path);
         return 0;
 }
 
@@ -477,7 +477,7 @@ static int ram_open_memfd(QemuRamBlock *block, GError **reterr) {
                 flags |= MFD_HUGETLB | ((unsigned) (63 - __builtin_clzll(block->page_bytes)) << MAP_HUGE_SHIFT);
         block->fd = memfd_create(block->id, flags);
         if (block->fd < 0)
-                return error_set_errno(reterr, errno, _("Cannot create a memfd for '%s'"), block->id);
+                return error_set_errno(reterr, errno, _("cannot create a memfd for '%s'"), block->id);
         block->qemu_fd = block->fd; /* keeps its number in QEMU */
         return 0;
 }
@@ -494,7 +494,7 @@ static int ram_bind(const QemuRamBlock *block, GError **reterr) {
 
         void *memory = mmap(NULL, block->size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, block->fd, 0);
         if (memory == MAP_FAILED)
-                return error_set_errno(reterr, errno, _("Cannot map the RAM file of '%s'"), block->id);
+                return error_set_errno(reterr, errno, _("cannot map the RAM file of '%s'"), block->id);
         /* The kernel takes at most a page of mask bits, and one bit less than it is told. */
         long rc = syscall(SYS_mbind, memory, block->size_bytes, (int) block->policy, mask, (unsigned long) BITSET_MAX,
                           0U);
@@ -505,7 +505,7 @@ static int ram_bind(const QemuRamBlock *block, GError **reterr) {
         if (saved == ENOSYS && bitset_count(block->nodes) == 1 && bitset_has(block->nodes, 0))
                 return 0; /* A kernel without NUMA: all memory is on node 0. */
         g_autofree char *nodes = bitset_format(block->nodes);
-        return error_set_errno(reterr, saved, _("Cannot bind '%s' to the host's NUMA nodes %s"), block->id, nodes);
+        return error_set_errno(reterr, saved, _("cannot bind '%s' to the host's NUMA nodes %s"), block->id, nodes);
 }
 
 /* Populating takes what there is until the host has nothing left for anybody; hugetlbfs has its own pool and says so at
@@ -517,7 +517,7 @@ static int ram_check_room(const QemuRamBlock *block, GError **reterr) {
             block->size_bytes <= available)
                 return 0;
         return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                         _("The host has not enough memory for '%s': %" G_GUINT64_FORMAT
+                         _("the host has not enough memory for '%s': %" G_GUINT64_FORMAT
                            " MiB are to be allocated at once, %" G_GUINT64_FORMAT
                            " MiB are available; give the domain less memory, or allocation mode='ondemand'"),
                          block->id, block->size_bytes / MIB, available / MIB);
@@ -557,7 +557,7 @@ static int ram_populate(const QemuSettings *settings, const QemuRam *ram, const 
         r = spawn_wait(pidfd, 60 * USEC_PER_SEC + block->size_bytes / GIB * RAM_PREALLOC_USEC_PER_GIB, &status);
         if (r < 0) {
                 (void) spawn_end(pidfd, 0, NULL);
-                return error_set(reterr, VIR_ERR_OPERATION_TIMEOUT, _("Allocating the memory of '%s' took too long"),
+                return error_set(reterr, VIR_ERR_OPERATION_TIMEOUT, _("allocating the memory of '%s' took too long"),
                                  block->id);
         }
         if (status == 0)
@@ -567,7 +567,7 @@ static int ram_populate(const QemuSettings *settings, const QemuRam *ram, const 
         ssize_t n = pread(errors, text, sizeof(text) - 1, 0);
         text[MAX(n, 0)] = '\0';
         return error_set(reterr, VIR_ERR_NO_MEMORY,
-                         _("Cannot allocate %" G_GUINT64_FORMAT " KiB for '%s' in advance: %s"),
+                         _("cannot allocate %" G_GUINT64_FORMAT " KiB for '%s' in advance: %s"),
                          block->size_bytes / KIB, block->id, text[0] ? g_strstrip(text) : _("the helper was killed"));
 }
 
@@ -600,7 +600,7 @@ static int ram_make_block(const QemuSettings *settings, QemuRam *ram, QemuRamBlo
                         return r;
         }
         if (ftruncate(block->fd, (off_t) block->size_bytes) < 0)
-                return error_set_errno(reterr, errno, _("Cannot give '%s' its size of %" G_GUINT64_FORMAT " KiB"),
+                return error_set_errno(reterr, errno, _("cannot give '%s' its size of %" G_GUINT64_FORMAT " KiB"),
                                        block->id, block->size_bytes / KIB);
         r = ram_bind(block, reterr);
         if (r >= 0 && block->populated)
@@ -684,7 +684,7 @@ static int ram_load_block(json_object *entry, int qemu_pidfd, QemuRamBlock *bloc
                 .policy_in_qemu = json_get_bool(entry, "policy-in-qemu", false),
         };
         if (!id || (int) block->kind < 0 || (!block->path && !ram_kind_is_memfd(block->kind)))
-                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("The saved state of the domain's RAM is damaged"));
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("the saved state of the domain's RAM is damaged"));
         if (nodes && bitset_parse(nodes, &block->nodes) < 0)
                 block->policy = QEMU_RAM_POLICY_DEFAULT;
         if (qemu_pidfd < 0)
@@ -693,11 +693,11 @@ static int ram_load_block(json_object *entry, int qemu_pidfd, QemuRamBlock *bloc
         block->fd = ram_kind_is_memfd(block->kind) ? pidfd_getfd(qemu_pidfd, block->qemu_fd, 0)
                                                    : open(block->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
         if (block->fd < 0)
-                return error_set_errno(reterr, errno, _("Cannot open the RAM '%s' of the running domain again"),
+                return error_set_errno(reterr, errno, _("cannot open the RAM '%s' of the running domain again"),
                                        block->path ?: block->id);
         if (fstat(block->fd, &st) < 0 || (uint64_t) st.st_size != block->size_bytes)
                 return error_set(reterr, VIR_ERR_INTERNAL_ERROR,
-                                 _("The RAM '%s' of the running domain has another size than it was started with"),
+                                 _("the RAM '%s' of the running domain has another size than it was started with"),
                                  block->path ?: block->id);
         return 0;
 }
@@ -711,7 +711,7 @@ int qemu_ram_load(json_object *saved, int qemu_pidfd, QemuRam **ret_ram, GError 
         ram->merge = json_get_bool(saved, "merge", true);
         size_t n = json_object_is_type(blocks, json_type_array) ? json_object_array_length(blocks) : 0;
         if (n == 0 || n > RAM_MAX_BLOCKS)
-                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("The saved state of the domain's RAM is damaged"));
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("the saved state of the domain's RAM is damaged"));
 
         ram->blocks = g_new0(QemuRamBlock, n);
         for (size_t i = 0; i < n; i++) {

@@ -76,7 +76,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Start, start_clear)
 static int start_pass_fd(Start *start, int fd, GError **reterr) {
         if (start->n_fds >= START_MAX_FDS)
                 return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                 _("The domain needs more than %d descriptors: give its interfaces fewer queues"),
+                                 _("the domain needs more than %d descriptors: give its interfaces fewer queues"),
                                  START_MAX_FDS);
         int number = START_FIRST_FD + (int) start->n_fds;
         start->fds[start->n_fds++] = (SpawnFd){.fd = fd, .target = number};
@@ -94,7 +94,7 @@ static int start_log(Start *start, GError **reterr) {
         qemu->log_path = qemu_name_log(qemu->settings, start->args->def);
         qemu->log_fd = open(qemu->log_path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (qemu->log_fd < 0)
-                return error_set_errno(reterr, errno, _("Cannot open the log '%s'"), qemu->log_path);
+                return error_set_errno(reterr, errno, _("cannot open the log '%s'"), qemu->log_path);
         return 0;
 }
 
@@ -187,10 +187,10 @@ static int start_shim(Start *start, GError **reterr) {
                         return 0;
         }
         if (access(start->qemu->settings->uffd_shim, R_OK) < 0)
-                return error_set_errno(reterr, errno, _("Cannot find '%s', which live migration needs"),
+                return error_set_errno(reterr, errno, _("cannot find '%s', which live migration needs"),
                                        start->qemu->settings->uffd_shim);
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-                return error_set_errno(reterr, errno, _("Cannot make a socket for the userfaultfd shim"));
+                return error_set_errno(reterr, errno, _("cannot make a socket for the userfaultfd shim"));
         start->shim_fd = pair[0];
         start->shim_fd_qemu = pair[1];
         return 0;
@@ -363,7 +363,7 @@ static int pin_thread(pid_t thread, const Bitset *cpus, GError **reterr) {
         if (sched_setaffinity(thread, bytes, set) >= 0 || errno == ESRCH)
                 return 0;
         g_autofree char *text = bitset_format(cpus);
-        return error_set_errno(reterr, errno, _("Cannot pin QEMU to the host CPUs %s"), text);
+        return error_set_errno(reterr, errno, _("cannot pin QEMU to the host CPUs %s"), text);
 }
 
 static bool is_vcpu(const QmpCpu *cpus, unsigned n, pid_t thread) {
@@ -562,7 +562,7 @@ int qemu_refresh_def(Qemu *qemu, DomainDef *def, GError **reterr) {
         unsigned n = 0;
 
         if (!monitor)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("The monitor of domain '%s' is gone"),
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("the monitor of domain '%s' is gone"),
                                  qemu->name);
         int r = qmp_query_chardevs(monitor, &chardevs, &n, reterr);
         if (r < 0)

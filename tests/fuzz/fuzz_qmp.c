@@ -85,7 +85,6 @@ static void ask_machine(Monitor *monitor) {
 static void ask_blocks(Monitor *monitor) {
         QmpBlockStats *stats = NULL;
         QmpBlockNode *nodes = NULL;
-        g_autofree char *text = NULL;
         unsigned n = 0;
 
         if (qmp_query_block_stats(monitor, &stats, &n, NULL) >= 0) {
@@ -96,7 +95,6 @@ static void ask_blocks(Monitor *monitor) {
                 (void) qmp_block_nodes_find(nodes, n, "libvirt-1-format");
                 qmp_block_nodes_free(nodes, n);
         }
-        (void) qmp_query_block_io_status(monitor, "virtio-disk0", &text, NULL);
 }
 
 static void client_run(void *userdata) {

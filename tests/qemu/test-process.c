@@ -53,7 +53,6 @@ static void on_exited(Qemu *qemu, int status, void *userdata) {
 
         seen->exits++;
         seen->status = status;
-        assert_false(qemu_alive(qemu));
         assert_null(qemu_monitor(qemu));
 }
 
@@ -216,7 +215,8 @@ static void quits(void *userdata) {
         Seen seen = {.events = g_string_new(NULL)};
 
         Qemu *qemu = start(real, def, false, &seen);
-        assert_int_equal(qmp_quit(qemu_monitor(qemu), NULL), 0);
+        /* QEMU may close the connection before it answers. */
+        (void) monitor_call(qemu_monitor(qemu), "quit", NULL, NULL, 0, QMP_TIMEOUT_USEC, NULL, NULL);
         assert_int_equal(qemu_kill(qemu, 20 * USEC_PER_SEC, NULL), 0);
         assert_int_equal(seen.exits, 1);
         assert_true(WIFEXITED(seen.status) && WEXITSTATUS(seen.status) == 0);
@@ -479,7 +479,7 @@ static void device_state(Real *real, const char *machine, const char *devices, c
         }
         print_message("%s: %llu bytes of device state in %llu ms\n", machine,
                       (unsigned long long) info.transferred_bytes, (unsigned long long) info.total_msec);
-        /* The RAM itself was not in it. */
+        /* the RAM itself was not in it. */
         assert_true(info.transferred_bytes < 32 * MIB);
         wait_incoming(qemu_monitor(dst));
         stop(src, &src_seen);

@@ -68,8 +68,8 @@ static void errors(Monitor *monitor) {
         assert_non_null(strstr(balloon->message, "memballoon"));
 }
 
-static void quits(Monitor *monitor) {
-        assert_int_equal(qmp_quit(monitor, NULL), 0);
+static void ends_early(Monitor *monitor) {
+        assert_int_equal(qmp_system_reset(monitor, NULL), -ENOTCONN);
         assert_false(monitor_is_open(monitor));
         g_autoptr(GError) error = NULL;
         assert_int_equal(qmp_stop(monitor, &error), -ENOTCONN);
@@ -142,7 +142,6 @@ static void blocks(Monitor *monitor) {
         QmpBlockStats *stats = NULL;
         QmpBlockNode *nodes = NULL;
         unsigned n = 0;
-        g_autofree char *status = NULL;
 
         assert_int_equal(qmp_query_block_stats(monitor, &stats, &n, NULL), 0);
         const QmpBlockStats *disk = qmp_block_stats_find(stats, n, "virtio-disk0");
@@ -164,8 +163,6 @@ static void blocks(Monitor *monitor) {
         json_object *options = json_object_new_array();
         json_object_array_add(options, json_add_string(json_object_new_object(), "node-name", "a"));
         assert_int_equal(qmp_blockdev_reopen(monitor, options, NULL), 0);
-        assert_int_equal(qmp_query_block_io_status(monitor, "virtio-disk0", &status, NULL), 0);
-        assert_string_equal(status, "nospace");
 }
 
 /* ---- migration ---- */
@@ -232,7 +229,7 @@ static const Case errors_case = {
         "! DeviceNotActive No balloon device has been activated\n",
         errors,
 };
-static const Case quits_case = {"> quit\nx\n", quits};
+static const Case ends_early_case = {"> system_reset\nx\n", ends_early};
 static const Case machine_case = {
         "> query-cpus-fast\n"
         "< "
@@ -274,10 +271,7 @@ static const Case blocks_case = {
         "a.img\",\"ro\":false,\"cache\":{\"no-flush\":false,\"direct\":true,\"writeback\":true},"
         "\"image\":{\"virtual-size\":1048576,\"actual-size\":4096}}]\n"
         "> blockdev-reopen {\"options\":[{\"node-name\":\"a\"}]}\n"
-        "< {}\n"
-        "> query-block\n"
-        "< "
-        "[{\"device\":\"\",\"qdev\":\"/machine/peripheral/virtio-disk0/virtio-backend\",\"io-status\":\"nospace\"}]\n",
+        "< {}\n",
         blocks,
 };
 static const Case migrates_case = {
@@ -327,7 +321,7 @@ int main(void) {
                 cmocka_unit_test(names_of_states),
                 {"simple", run, NULL, NULL, (void *) &simple_case},
                 {"errors", run, NULL, NULL, (void *) &errors_case},
-                {"quits", run, NULL, NULL, (void *) &quits_case},
+                {"ends_early", run, NULL, NULL, (void *) &ends_early_case},
                 {"machine", run, NULL, NULL, (void *) &machine_case},
                 {"nonsense", run, NULL, NULL, (void *) &nonsense_case},
                 {"blocks", run, NULL, NULL, (void *) &blocks_case},
