@@ -18,3 +18,5 @@ typedef struct VirtFerryCommand {
 
 /* Prints what virt-ferry can do: to users who ask, and to those who asked for something else. */
 int virt_ferry_help(int argc, char **argv);
+/* Checks whether this host can run guests and migrate them. */
+int virt_ferry_validate(int argc, char **argv);

@@ -14,6 +14,7 @@
 
 static const VirtFerryCommand commands[] = {
         { "help", N_("show this help"), virt_ferry_help },
+        { "validate", N_("check whether this host can run guests and migrate them"), virt_ferry_validate },
 };
 
 int virt_ferry_help(int argc, char **argv) {
