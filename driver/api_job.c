@@ -11,6 +11,7 @@
 #include "driver/driver_internal.h"
 #include "driver/migration/job_stats.h"
 #include "driver/migration/migration_src.h"
+#include "driver/migration/postcopy_src.h"
 
 #define DOWNTIME_DEFAULT_MSEC 300
 #define DOWNTIME_MAX_MSEC 2000000 /* QEMU's limit */
@@ -104,9 +105,6 @@ int driver_domain_job_abort(DriverClient *client, const unsigned char *uuid, uns
         int r;
 
         r = driver_check_write(client, "domjobabort", reterr);
-        if (r >= 0 && flags & VIR_DOMAIN_ABORT_JOB_POSTCOPY)
-                r = error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                              _("the job is not a migration in postcopy: leave '--postcopy' out"));
         if (r >= 0)
                 r = driver_check_flags(flags, VIR_DOMAIN_ABORT_JOB_POSTCOPY, "domjobabort", reterr);
         if (r >= 0)
@@ -118,6 +116,8 @@ int driver_domain_job_abort(DriverClient *client, const unsigned char *uuid, uns
         if (domain->migration->incoming)
                 return error_set(reterr, VIR_ERR_OPERATION_INVALID,
                                  _("cannot abort an incoming migration: abort it on the source"));
+        if (flags & VIR_DOMAIN_ABORT_JOB_POSTCOPY)
+                return postcopy_src_pause(domain->migration, reterr);
         return migration_src_abort(domain->migration, reterr);
 }
 
@@ -159,16 +159,20 @@ int driver_migrate_get_max_downtime(DriverClient *client, const unsigned char *u
 
 /* Sets what applies to the running job as well, if it is in that part of the migration. */
 static int set_running_speed(Migration *migration, bool postcopy, uint64_t limited_mib, GError **reterr) {
-        bool now;
+        uint64_t bytes = limited_mib * MIB;
 
         if (postcopy)
                 migration->params.postcopy_bandwidth_mib = 0;
         else
                 migration->params.bandwidth_mib = 0;
-        now = migration->phase == (postcopy ? MIGRATION_PHASE_POSTCOPY : MIGRATION_PHASE_PRECOPY);
-        if (!now || migration->incoming || migration->paused)
+        if (migration->incoming || !migration->engine)
                 return 0;
-        return engine_source_set_bandwidth(migration->engine, limited_mib * MIB, reterr);
+        if (postcopy && migration->params.flags & VIR_MIGRATE_POSTCOPY && !migration->engine_failed &&
+            (migration->phase == MIGRATION_PHASE_PRECOPY || migration->phase == MIGRATION_PHASE_POSTCOPY))
+                return engine_source_set_postcopy_bandwidth(migration->engine, bytes, reterr);
+        if (!postcopy && migration->phase == MIGRATION_PHASE_PRECOPY && !migration->paused)
+                return engine_source_set_bandwidth(migration->engine, bytes, reterr);
+        return 0;
 }
 
 int driver_migrate_set_max_speed(DriverClient *client, const unsigned char *uuid, uint64_t mib_per_sec, unsigned flags,

@@ -252,7 +252,7 @@ int driver_domain_shutdown(DriverClient *client, const unsigned char *uuid, unsi
 
         r = driver_check_flags(flags, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN, "shutdown", reterr);
         if (r >= 0)
-                r = modify_begin(client, uuid, "shutdown", JOB_ACCESS_DURING_OUT, true, &domain, reterr);
+                r = modify_begin(client, uuid, "shutdown", JOB_ACCESS_DURING_OUT | JOB_ACCESS_IN_POSTCOPY, true, &domain, reterr);
         if (r < 0)
                 return r;
         domain->reboot_pending = false;
@@ -315,9 +315,15 @@ int driver_domain_suspend(DriverClient *client, const unsigned char *uuid, GErro
         Domain *domain = NULL;
         int r;
 
-        r = modify_begin(client, uuid, "suspend", JOB_ACCESS_DURING_OUT, true, &domain, reterr);
+        r = modify_begin(client, uuid, "suspend", JOB_ACCESS_DURING_OUT | JOB_ACCESS_IN_POSTCOPY, true, &domain, reterr);
         if (r < 0)
                 return r;
+        /* QEMU's stop waits for every processor, and one that waits for memory would keep its monitor from answering. */
+        if (domain->migration && domain->migration->phase == MIGRATION_PHASE_POSTCOPY_PAUSED)
+                return modify_end(domain,
+                                  error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                            _("memory of domain '%s' is missing and its source is not connected (postcopy): resume the migration first"),
+                                            domain->name));
         if (domain->state == VIR_DOMAIN_SHUTDOWN || domain->state == VIR_DOMAIN_CRASHED)
                 return modify_end(domain, error_set(reterr, VIR_ERR_OPERATION_INVALID,
                                                     _("domain '%s' is shutting down or has crashed"), domain->name));
@@ -329,10 +335,10 @@ int driver_domain_resume(DriverClient *client, const unsigned char *uuid, GError
         Domain *domain = NULL;
         int r;
 
-        r = modify_begin(client, uuid, "resume", JOB_ACCESS_DURING_OUT, true, &domain, reterr);
+        r = modify_begin(client, uuid, "resume", JOB_ACCESS_DURING_OUT | JOB_ACCESS_IN_POSTCOPY, true, &domain, reterr);
         if (r < 0)
                 return r;
-        if (domain->migration && domain->migration->phase >= MIGRATION_PHASE_STOP_AND_COPY)
+        if (domain->migration && !domain->migration->incoming && domain->migration->phase >= MIGRATION_PHASE_STOP_AND_COPY)
                 return modify_end(
                         domain,
                         error_set(

@@ -13,6 +13,7 @@
 #include "driver/migration/migration_dst.h"
 #include "driver/migration/migration_src.h"
 #include "driver/migration/peer.h"
+#include "driver/migration/postcopy_dst.h"
 
 static int migrate_check(DriverClient *client, const char *what, GError **reterr) {
         int r = driver_check_write(client, what, reterr);
@@ -139,6 +140,15 @@ int driver_migrate_finish(DriverClient *client, const DriverMigrateArgs *args, b
                 r = migration_params_parse(args->params, args->n_params, args->flags, &params, reterr);
         if (r < 0)
                 return r;
+        if (args->flags & VIR_MIGRATE_POSTCOPY_RESUME && !cancelled) {
+                Domain *arrived = postcopy_dst_arrived(&client->driver->migrations, args->cookie_in, args->cookie_in_length);
+
+                if (arrived) {
+                        *ret_cookie = (DriverCookie){ 0 };
+                        domain_get_ref(arrived, ret_ref);
+                        return 0;
+                }
+        }
         r = find_incoming(client, args, params.name, &migration, cancelled ? NULL : reterr);
         /* Nothing is left to cancel; a client takes any other error for the reason why the migration failed. */
         if (r < 0 && cancelled)

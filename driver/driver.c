@@ -49,7 +49,9 @@ static void on_migrating_guest_exited(Domain *domain, void *userdata) {
         migration->guest_exited = true;
         fiber_cond_broadcast(&migration->changed);
         /* Between calls nobody waits for it: on the source the job is over, on the destination settle_fiber sees it. */
-        if (!migration->incoming && !migration->in_call && migration->phase != MIGRATION_PHASE_COMMITTED)
+        /* In postcopy the helper has the memory that the destination still needs. */
+        if (!migration->incoming && !migration->in_call && migration->phase != MIGRATION_PHASE_COMMITTED &&
+            migration->phase != MIGRATION_PHASE_POSTCOPY)
                 migration_end(migration, false);
 }
 
@@ -260,7 +262,8 @@ void driver_summary(const Driver *driver, DriverSummary *ret_summary) {
         *ret_summary = summary;
 }
 
-/* Jobs that a daemon should not leave in the middle. One in phase UNKNOWN waits for an operator and keeps. */
+/* Jobs that a daemon should not leave in the middle. One in phase UNKNOWN waits for an operator and keeps; in
+ * postcopy the helper goes on by itself. */
 static unsigned driver_running_jobs(const Driver *driver) {
         g_autoptr(GPtrArray) all = domain_list_all(driver->list);
         unsigned n = 0;
@@ -268,7 +271,9 @@ static unsigned driver_running_jobs(const Driver *driver) {
         for (guint i = 0; i < all->len; i++) {
                 const Domain *domain = g_ptr_array_index(all, i);
 
-                n += domain->migration && domain->migration->phase != MIGRATION_PHASE_UNKNOWN;
+                n += domain->migration && domain->migration->phase != MIGRATION_PHASE_UNKNOWN &&
+                     domain->migration->phase != MIGRATION_PHASE_POSTCOPY &&
+                     domain->migration->phase != MIGRATION_PHASE_POSTCOPY_PAUSED;
         }
         return n;
 }

@@ -19,6 +19,7 @@ static const char *const feature_names[] = {
         [KERNEL_UFFD_WP_ASYNC] = "uffd-wp-async",
         [KERNEL_UFFD_WP_SHMEM] = "uffd-wp-shmem",
         [KERNEL_UFFD_MINOR] = "uffd-minor-shmem",
+        [KERNEL_UFFD_MINOR_HUGETLB] = "uffd-minor-hugetlb",
         [KERNEL_POPULATE] = "populate",
         [KERNEL_SEEK_HOLE] = "seek-hole",
 };
@@ -83,6 +84,23 @@ static bool probe_pagemap_scan(char *memory, size_t page) {
         return ioctl(pagemap, PAGEMAP_SCAN, &arg) == 0;
 }
 
+/* Needs no huge page: the mapping reserves none. */
+static bool probe_minor_hugetlb(void) {
+        _cleanup_fd_ int memfd = memfd_create("ferry-probe", MFD_CLOEXEC | MFD_HUGETLB);
+        size_t length = 2u << 20;
+        bool works;
+        char *memory;
+
+        if (memfd < 0 || ftruncate(memfd, (off_t) length) < 0)
+                return false;
+        memory = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, memfd, 0);
+        if (memory == MAP_FAILED)
+                return false;
+        works = probe_uffd(UFFD_FEATURE_MINOR_HUGETLBFS, UFFDIO_REGISTER_MODE_MINOR, memory, length, NULL);
+        munmap(memory, length);
+        return works;
+}
+
 static bool disabled(KernelFeature feature) {
         const char *list = secure_getenv("FERRY_DISABLE_KERNEL");
         if (!list)
@@ -105,6 +123,7 @@ static void probe(void) {
         memory[0] = 1;
         features[KERNEL_UFFD_MINOR] =
                 probe_uffd(UFFD_FEATURE_MINOR_SHMEM, UFFDIO_REGISTER_MODE_MINOR, memory, page, NULL);
+        features[KERNEL_UFFD_MINOR_HUGETLB] = probe_minor_hugetlb();
         features[KERNEL_UFFD_WP_SHMEM] = probe_uffd(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
                                                     UFFDIO_REGISTER_MODE_WP, memory, page, NULL);
         _cleanup_fd_ int async = -EBADF;

@@ -16,6 +16,7 @@ typedef enum KernelFeature {
         KERNEL_UFFD_WP_ASYNC,  /* asynchronous write protection of shared memory (6.7) */
         KERNEL_UFFD_WP_SHMEM,  /* synchronous write protection of shared memory (5.19) */
         KERNEL_UFFD_MINOR,     /* minor faults on shared memory (5.14) */
+        KERNEL_UFFD_MINOR_HUGETLB, /* minor faults on hugetlbfs (5.13) */
         KERNEL_POPULATE,       /* MADV_POPULATE_READ and _WRITE (5.14) */
         KERNEL_SEEK_HOLE,      /* SEEK_DATA/SEEK_HOLE on shared memory files */
         KERNEL_FEATURE_MAX_,

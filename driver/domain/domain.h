@@ -56,6 +56,7 @@ typedef struct Domain {
 
         bool handing_over;            /* driver/migration's: it must not be let run here, another host may */
         Migration *migration;         /* driver/migration's: the running job; NULL: none */
+        char *arrived;                /* driver/migration's: the migration that this guest has come by; NULL: none */
         json_object *migration_saved; /* driver/migration's: what a restarted daemon needs to settle the job */
         virTypedParameterPtr completed; /* statistics of the last finished job */
         int n_completed;

@@ -14,6 +14,7 @@ const char *job_kind_to_string(JobKind kind) {
                 [JOB_NONE] = "none",
                 [JOB_MIGRATION_OUT] = "migration-out",
                 [JOB_MIGRATION_IN] = "migration-in",
+                [JOB_POSTCOPY_IN] = "postcopy-in",
         };
 
         return kind >= 0 && kind < _JOB_KIND_MAX ? names[kind] : "invalid";
@@ -29,6 +30,10 @@ static int job_check(const DomainJob *job, const char *domain, const char *what,
         if (job->kind == JOB_MIGRATION_IN && !(access & JOB_ACCESS_DURING_IN))
                 return error_set(reterr, VIR_ERR_OPERATION_INVALID,
                                  _("domain '%s' is arriving by migration: '%s' has to wait until that has ended"),
+                                 domain, what);
+        if (job->kind == JOB_POSTCOPY_IN && !(access & JOB_ACCESS_IN_POSTCOPY))
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                 _("part of the memory of domain '%s' is still on the host that it comes from (postcopy): '%s' has to wait until all of it has arrived"),
                                  domain, what);
         return 0;
 }
@@ -67,6 +72,11 @@ int job_begin(DomainJob *job, const char *domain, JobKind kind, const void *owne
         job->kind = kind;
         job->owner = owner;
         return 0;
+}
+
+void job_enter_postcopy(DomainJob *job) {
+        job->kind = JOB_POSTCOPY_IN;
+        fiber_cond_broadcast(&job->changed);
 }
 
 void job_end(DomainJob *job) {

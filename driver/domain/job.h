@@ -19,11 +19,12 @@ typedef enum JobKind {
         JOB_NONE,
         JOB_MIGRATION_OUT,
         JOB_MIGRATION_IN,
+        JOB_POSTCOPY_IN, /* it runs here already, but memory is missing */
         _JOB_KIND_MAX,
         _JOB_KIND_INVALID = -22,
 } JobKind;
 
-/* "none", "migration-out", "migration-in". */
+/* "none", "migration-out", "migration-in", "postcopy-in". */
 const char *job_kind_to_string(JobKind kind);
 
 /* What a short change needs to be allowed during a long job. */
@@ -31,7 +32,8 @@ typedef enum JobAccess {
         JOB_ACCESS_EXCLUSIVE = 0,      /* not during any long job */
         JOB_ACCESS_DURING_OUT = 1 << 0, /* also while the domain migrates away: suspend, resume, destroy, monitor */
         JOB_ACCESS_DURING_IN = 1 << 1,  /* also while it arrives: destroy */
-        JOB_ACCESS_ALWAYS = 3,
+        JOB_ACCESS_IN_POSTCOPY = 1 << 2, /* also while it runs here and memory is missing: suspend, resume */
+        JOB_ACCESS_ALWAYS = 7,
 } JobAccess;
 
 typedef struct DomainJob {
@@ -49,4 +51,6 @@ void job_modify_end(DomainJob *job);
 
 /* Begins a long job. OPERATION_INVALID if there is one. Waits for nothing. */
 int job_begin(DomainJob *job, const char *domain, JobKind kind, const void *owner, GError **reterr);
+/* The guest of an incoming migration (JOB_MIGRATION_IN) runs now: from here on it is JOB_POSTCOPY_IN. */
+void job_enter_postcopy(DomainJob *job);
 void job_end(DomainJob *job);

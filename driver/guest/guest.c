@@ -99,6 +99,7 @@ static void guest_forget(GuestManager *manager, Domain *domain) {
         domain->id = -1;
         domain->stop_detail = domain->stop_reason = -1;
         domain->stop_hint = 0;
+        g_clear_pointer(&domain->arrived, g_free);
         domain->reboot_pending = false;
         domain->changing_run_state = false;
         domain->updated = false;

@@ -37,6 +37,7 @@ int guest_save(GuestManager *manager, Domain *domain) {
         json_add_uint64(status, "max-speed", domain->max_speed_mib);
         json_add_uint64(status, "max-postcopy-speed", domain->max_postcopy_speed_mib);
         json_add_string(status, "live", xml);
+        json_add_string(status, "arrived", domain->arrived);
         json_add(status, "qemu", qemu_save(domain->qemu));
         if (domain->migration_saved)
                 json_add(status, "migration", json_object_get(domain->migration_saved));
@@ -106,6 +107,7 @@ static int guest_reattach(GuestManager *manager, const char *name, GError **rete
         domain->max_speed_mib = json_get_uint64(status, "max-speed", 0);
         domain->max_postcopy_speed_mib = json_get_uint64(status, "max-postcopy-speed", 0);
         domain->migration_saved = json_object_get(json_get(status, "migration"));
+        domain->arrived = g_strdup(json_get_string(status, "arrived"));
         link = guest_link_new(manager, domain);
         r = qemu_reattach(manager->event, &manager->settings, json_get(status, "qemu"), &guest_qemu_callbacks, link,
                           &domain->qemu, reterr);

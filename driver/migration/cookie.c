@@ -21,6 +21,7 @@ void migration_cookie_clear(MigrationCookie *cookie) {
         g_clear_pointer(&cookie->instance, g_free);
         g_clear_pointer(&cookie->uri, g_free);
         g_clear_pointer(&cookie->persistent_xml, g_free);
+        g_clear_pointer(&cookie->id, g_free);
 }
 
 static char *hex_format(const unsigned char *bytes, size_t n) {
@@ -75,6 +76,9 @@ char *migration_cookie_format(const MigrationCookie *cookie, unsigned *ret_lengt
         }
         json_add_string(object, "uri", cookie->uri);
         json_add_string(object, "persistent", cookie->persistent_xml);
+        json_add_string(object, "id", cookie->id);
+        if (cookie->complete)
+                json_add_bool(object, "complete", true);
         text = g_strdup(json_line(object));
         *ret_length = (unsigned) strlen(text);
         return text;
@@ -109,6 +113,8 @@ static int parse_members(json_object *object, MigrationCookie *cookie) {
         cookie->instance = g_strdup(json_get_string(object, "instance"));
         cookie->uri = g_strdup(json_get_string(object, "uri"));
         cookie->persistent_xml = g_strdup(json_get_string(object, "persistent"));
+        cookie->id = g_strdup(json_get_string(object, "id"));
+        cookie->complete = json_get_bool(object, "complete", false);
         cookie->resident_bytes = json_get_uint64(object, "resident", 0);
         if (!cookie->name || !uuid || uuid_parse(uuid, cookie->uuid) < 0)
                 return -EINVAL;

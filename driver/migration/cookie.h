@@ -38,6 +38,8 @@ typedef struct MigrationCookie {
         unsigned char token[ENGINE_TOKEN_BYTES];
         char *uri;              /* data address */
         char *persistent_xml;
+        char *id;               /* names the migration, so that what was interrupted finds its other half again */
+        bool complete;          /* Prepare -> Perform, when resuming: all memory had arrived already */
 } MigrationCookie;
 
 void migration_cookie_clear(MigrationCookie *cookie);

@@ -16,6 +16,7 @@
 #include "driver/migration/job_record.h"
 #include "driver/migration/job_stats.h"
 #include "driver/migration/migration_src.h"
+#include "driver/migration/postcopy.h"
 #include "driver/migration/round_log.h"
 
 static const char *const phase_names[_MIGRATION_PHASE_MAX] = {
@@ -79,6 +80,8 @@ Migration *migration_unref(Migration *migration) {
                 return NULL;
         engine_unref(migration->engine);
         g_clear_error(&migration->failure);
+        g_clear_error(&migration->pause_reason);
+        g_free(migration->id);
         migration_params_clear(&migration->params);
         fd_close(migration->qemu_state_fd);
         fd_close(migration->engine_state_fd);
@@ -108,6 +111,7 @@ void migration_end(Migration *migration, bool success) {
                 engine_kill(migration->engine);
         if (migration->commit_path)
                 unlink(migration->commit_path);
+        postcopy_remove_files(domain);
         migration->qemu_state_fd = fd_close(migration->qemu_state_fd);
         migration->engine_state_fd = fd_close(migration->engine_state_fd);
         domain->migration = NULL;
@@ -129,6 +133,8 @@ static json_object *migration_saved(const Migration *migration) {
         json_add_string(saved, "persistent", migration->persistent_xml);
         json_add_string(saved, "commit-record", migration->commit_path);
         json_add_bool(saved, "stopped-here", migration->stopped_here);
+        json_add_string(saved, "id", migration->id);
+        json_add_bool(saved, "postcopy", migration->postcopy);
         if (migration->engine)
                 json_add_int64(saved, "engine", engine_pid(migration->engine));
         return saved;
@@ -185,6 +191,12 @@ uint64_t migration_bandwidth(const Migration *migration, const EngineStats *stat
         uint64_t limit = migration_speed_limit(migration);
 
         return limit > 0 ? MIN(limit, stats->bandwidth_bytes_per_sec) : stats->bandwidth_bytes_per_sec;
+}
+
+uint64_t migration_postcopy_speed_limit(const Migration *migration) {
+        uint64_t mib = migration->params.postcopy_bandwidth_mib;
+
+        return (mib ? mib : migration->domain->max_postcopy_speed_mib) * MIB;
 }
 
 int migration_throttle(Migration *migration, unsigned percent) {
@@ -276,7 +288,10 @@ static void on_running(Engine *engine, uint64_t resume_usec, void *userdata) {
         if (migration->stopped_usec > 0)
                 migration->blackout_usec = migration->resumed_usec - migration->stopped_usec;
         fiber_cond_broadcast(&migration->changed);
-        late_answer(migration);
+        if (migration->postcopy && migration->phase == MIGRATION_PHASE_UNKNOWN)
+                postcopy_note_active(migration);
+        else
+                late_answer(migration);
 }
 
 static void on_abandoned(Engine *engine, const char *reason, void *userdata) {
@@ -293,6 +308,10 @@ static void on_abandoned(Engine *engine, const char *reason, void *userdata) {
 static void on_failed(Engine *engine, const GError *error, bool gone, void *userdata) {
         Migration *migration = userdata;
 
+        if (engine == migration->engine && postcopy_is_entered(migration)) {
+                postcopy_on_failed(migration, error, gone);
+                return;
+        }
         migration->engine_gone = migration->engine_gone || gone;
         if (!migration->failure) {
                 migration->failure = g_error_copy(error);
@@ -309,4 +328,7 @@ const EngineCallbacks migration_engine_callbacks = {
         .running = on_running,
         .abandoned = on_abandoned,
         .failed = on_failed,
+        .postcopy_complete = postcopy_on_complete,
+        .postcopy_paused = postcopy_on_paused,
+        .postcopy_resumed = postcopy_on_resumed,
 };

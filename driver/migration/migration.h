@@ -74,6 +74,7 @@ struct Migration {
         bool incoming;
         MigrationPhase phase;
         MigrationParams params;
+        char *id;                   /* names it at both ends */
         const void *client;         /* whose call began it; NULL once that client is gone. Compared, never followed */
         bool in_call;               /* Perform or Finish is running: it cleans up, not migration_client_gone() */
 
@@ -85,6 +86,11 @@ struct Migration {
         bool abort_requested;
         bool postcopy_requested;    /* source: somebody wants the switch to postcopy now */
         bool paused;                /* source: a user wants precopy to stand still */
+        bool postcopy;              /* the switch is, or was, one to postcopy */
+        bool complete;              /* in postcopy: all memory is at the destination */
+        bool recovering;            /* destination: a resumption was prepared and has neither come nor failed */
+        bool engine_failed;         /* in postcopy: the helper is of no use any more */
+        GError *pause_reason;       /* what interrupted postcopy last */
         bool stopped_here;          /* source: the guest ran until we stopped it */
         uint64_t iterations;        /* number of the last iteration event */
 
@@ -131,6 +137,8 @@ uint64_t migration_bandwidth(const Migration *migration, const EngineStats *stat
 
 /* Slows the guest's writers down by percent (0: no more). -EOPNOTSUPP: this host or this engine cannot. Fiber. */
 int migration_throttle(Migration *migration, unsigned percent);
+/* The same for what is pushed in postcopy. */
+uint64_t migration_postcopy_speed_limit(const Migration *migration);
 
 /* RAM blocks of the domain as the engine wants them: an array of n, owned by the caller; strings and descriptors are the QemuRam's. */
 EngineRamBlock *migration_ram_blocks(const QemuRam *ram, unsigned *ret_n);

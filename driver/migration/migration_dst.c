@@ -28,6 +28,8 @@
 #include "driver/base/log.h"
 #include "driver/base/units.h"
 #include "driver/migration/cookie.h"
+#include "driver/migration/postcopy.h"
+#include "driver/migration/postcopy_dst.h"
 #include "driver/qemu/host.h"
 #include "driver/qemu/qmp.h"
 
@@ -74,6 +76,10 @@ static int dst_load(Migration *migration, GError **reterr) {
         int r;
 
         r = dst_wait(migration, &migration->ready, reterr);
+        if (r >= 0) {
+                migration->postcopy = engine_is_postcopy(migration->engine);
+                r = migration->postcopy ? postcopy_keep_engine(migration, reterr) : 0;
+        }
         if (r >= 0)
                 r = qmp_migrate_wait(qemu_monitor(migration->domain->qemu), LOAD_USEC, NULL, reterr);
         if (r >= 0) {
@@ -94,7 +100,52 @@ static int dst_start_guest(Migration *migration, GError **reterr) {
                 domain_emit_lifecycle(domain, guests->bus, VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_SUSPENDED_PAUSED);
                 return 0;
         }
+        if (migration->postcopy)
+                return guest_run(guests, domain, VIR_DOMAIN_RUNNING_POSTCOPY, VIR_DOMAIN_EVENT_RESUMED_POSTCOPY, reterr);
         return guest_run(guests, domain, VIR_DOMAIN_RUNNING_MIGRATED, VIR_DOMAIN_EVENT_RESUMED_MIGRATED, reterr);
+}
+
+/* The guest is ours: lets it run and tells the source, or makes sure that it never will and tells that. */
+static int dst_run(Migration *migration, GError **reterr) {
+        g_autoptr(GError) error = NULL;
+        int r = 0;
+
+        if (migration->postcopy && (migration->engine_gone || migration->engine_failed))
+                r = postcopy_dst_adopt(migration, false, &error);
+        if (r >= 0)
+                r = dst_start_guest(migration, &error);
+        if (r < 0) {
+                dst_end_guest(migration);
+                if (!domain_is_active(migration->domain) && migration->engine)
+                        engine_dest_abandon(migration->engine, error->message, NULL);
+                g_propagate_error(reterr, g_steal_pointer(&error));
+                return r;
+        }
+        migration->resumed_usec = clock_monotonic_usec();
+        if (migration->committed_usec == 0)
+                migration->committed_usec = migration->resumed_usec;
+        engine_dest_running(migration->engine, migration->resumed_usec - migration->committed_usec, NULL);
+        return 0;
+}
+
+/* The end of what settles a job: error NULL when the guest is here for good. */
+static void dst_settled(Migration *migration, GError *error) {
+        if (!error) {
+                g_free(migration->domain->arrived);
+                migration->domain->arrived = g_strdup(migration->id);
+                migration_set_phase(migration, MIGRATION_PHASE_STARTED);
+        } else {
+                log_debug("incoming migration of '%s' failed: %s", migration->domain->name, error->message);
+                if (!migration->failure)
+                        migration->failure = g_error_copy(error);
+                dst_end_guest(migration);
+                migration->phase = MIGRATION_PHASE_FAILED;
+        }
+        migration->settled = true;
+        fiber_cond_broadcast(&migration->changed);
+        /* Nobody is left to call Finish. */
+        if (!migration->client && !migration->in_call)
+                migration_dst_finish(migration, false, NULL);
 }
 
 static void settle_fiber(void *userdata) {
@@ -106,31 +157,44 @@ static void settle_fiber(void *userdata) {
         if (r >= 0 || dst_settle_commit(migration)) {
                 migration->committed = true;
                 g_clear_error(&error);
-                r = dst_start_guest(migration, &error);
-                if (r >= 0) {
-                        migration->resumed_usec = clock_monotonic_usec();
-                        if (migration->committed_usec == 0)
-                                migration->committed_usec = migration->resumed_usec;
-                        engine_dest_running(migration->engine, migration->resumed_usec - migration->committed_usec, NULL);
-                        migration_set_phase(migration, MIGRATION_PHASE_STARTED);
-                } else {
-                        dst_end_guest(migration);
-                        if (!domain_is_active(migration->domain))
-                                engine_dest_abandon(migration->engine, error->message, NULL);
-                }
+                r = dst_run(migration, &error);
+                if (r >= 0 && migration->postcopy)
+                        postcopy_dst_follow(migration, &error);
         }
+        dst_settled(migration, error);
+}
+
+static void continue_fiber(void *userdata) {
+        g_autoptr(Migration) migration = userdata;
+        bool running = migration->phase == MIGRATION_PHASE_POSTCOPY || migration->phase == MIGRATION_PHASE_POSTCOPY_PAUSED ||
+                       migration->domain->state == VIR_DOMAIN_RUNNING;
+        g_autoptr(GError) error = NULL;
+        int r = 0;
+
+        if (postcopy_dst_attach(migration, running, &error) < 0) {
+                log_debug("domain '%s': no helper for its memory: %s", migration->domain->name, error->message);
+                migration->engine_failed = true;
+                g_clear_error(&error);
+        }
+        if (!running)
+                r = dst_run(migration, &error);
+        else if (!migration->engine_failed && engine_state(migration->engine) == ENGINE_STATE_COMMITTED)
+                engine_dest_running(migration->engine, 0, NULL);
+        if (r >= 0)
+                postcopy_dst_follow(migration, &error);
+        dst_settled(migration, error);
+}
+
+int migration_dst_continue(Migration *migration, GError **reterr) {
+        int r;
+
+        migration->committed = true;
+        r = fiber_start(migration->context->guests->event, "incoming", continue_fiber, migration_ref(migration));
         if (r < 0) {
-                log_debug("incoming migration of '%s' failed: %s", migration->domain->name, error->message);
-                if (!migration->failure)
-                        migration->failure = g_steal_pointer(&error);
-                dst_end_guest(migration);
-                migration->phase = MIGRATION_PHASE_FAILED;
+                migration_unref(migration);
+                return error_set_errno(reterr, r, _("cannot follow the migration of '%s'"), migration->domain->name);
         }
-        migration->settled = true;
-        fiber_cond_broadcast(&migration->changed);
-        /* Nobody is left to call Finish. */
-        if (!migration->client && !migration->in_call)
-                migration_dst_finish(migration, false, NULL);
+        return 0;
 }
 
 /* ---- Prepare ---- */
@@ -229,25 +293,37 @@ static int dst_start_qemu(Migration *migration, DomainDef *def, const MigrationC
         return r;
 }
 
+int migration_dst_address_args(const MigrationContext *context, const MigrationParams *params,
+                               MigrationAddress *ret_address, EngineDestArgs *ret_args, GError **reterr) {
+        ret_args->port_min = context->port_min;
+        ret_args->port_max = context->port_max;
+        ret_args->idle_timeout_usec = context->idle_usec;
+        ret_args->listen_address = params->listen_address ? params->listen_address : context->address;
+        if (params->uri) {
+                int r = migration_address_parse(params->uri, ret_address, reterr);
+
+                if (r < 0)
+                        return r;
+                if (ret_address->port > 0)
+                        ret_args->port_min = ret_args->port_max = ret_address->port;
+                ret_args->unix_path = ret_address->unix_path;
+        }
+        return 0;
+}
+
 static int dst_start_engine(Migration *migration, unsigned *ret_port, GError **reterr) {
         MigrationContext *context = migration->context;
         Domain *domain = migration->domain;
         g_auto(MigrationAddress) address = { 0 };
         g_autofree EngineRamBlock *blocks = NULL;
+        g_autoptr(GArray) tables = NULL;
         _cleanup_fd_ int commit_fd = -EBADF;
-        EngineDestArgs args = { .port_min = context->port_min, .port_max = context->port_max,
-                                .idle_timeout_usec = context->idle_usec };
+        EngineDestArgs args = { .uffd = -1 };
         int r;
 
-        if (migration->params.uri) {
-                r = migration_address_parse(migration->params.uri, &address, reterr);
-                if (r < 0)
-                        return r;
-                if (address.port > 0)
-                        args.port_min = args.port_max = address.port;
-                args.unix_path = address.unix_path;
-        }
-        args.listen_address = migration->params.listen_address ? migration->params.listen_address : context->address;
+        r = migration_dst_address_args(context, &migration->params, &address, &args, reterr);
+        if (r < 0)
+                return r;
         if (getrandom(migration->token, sizeof(migration->token), 0) != (ssize_t) sizeof(migration->token))
                 return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("no random numbers for the migration token"));
         memcpy(args.token, migration->token, sizeof(args.token));
@@ -262,6 +338,14 @@ static int dst_start_engine(Migration *migration, unsigned *ret_port, GError **r
         args.device_state_fd = migration->engine_state_fd;
         blocks = migration_ram_blocks(qemu_ram(domain->qemu), &args.n_blocks);
         args.blocks = blocks;
+        if (migration->params.flags & VIR_MIGRATE_POSTCOPY) {
+                tables = postcopy_open_tables(domain, blocks, args.n_blocks, reterr);
+                if (!tables)
+                        return -EIO;
+                args.postcopy = true;
+                args.qemu_pid = qemu_pid(domain->qemu);
+                args.uffd = qemu_uffd(domain->qemu, 1);
+        }
         r = engine_new(context->guests->event, context->engine_helper, domain->name, qemu_log_fd(domain->qemu),
                        &migration_engine_callbacks, migration, &migration->engine, reterr);
         if (r >= 0)
@@ -273,7 +357,8 @@ static int dst_start_engine(Migration *migration, unsigned *ret_port, GError **r
 }
 
 /* What Prepare answers: the token, and an address if the client gave none that is complete. */
-static int dst_answer(Migration *migration, unsigned port, char **ret_cookie, unsigned *ret_length, char **ret_uri, GError **reterr) {
+int migration_dst_answer(const Migration *migration, const MigrationParams *params, unsigned port, char **ret_cookie,
+                         unsigned *ret_length, char **ret_uri, GError **reterr) {
         MigrationContext *context = migration->context;
         const char *host = context->host ? context->host : context->hostname;
         g_auto(MigrationAddress) address = { 0 };
@@ -281,8 +366,8 @@ static int dst_answer(Migration *migration, unsigned port, char **ret_cookie, un
         int r;
 
         *ret_uri = NULL;
-        if (migration->params.uri) {
-                r = migration_address_parse(migration->params.uri, &address, reterr);
+        if (params->uri) {
+                r = migration_address_parse(params->uri, &address, reterr);
                 if (r < 0)
                         return r;
         }
@@ -296,6 +381,7 @@ static int dst_answer(Migration *migration, unsigned port, char **ret_cookie, un
         memcpy(cookie.uuid, migration->domain->uuid, sizeof(cookie.uuid));
         cookie.hostname = g_strdup(context->hostname);
         cookie.instance = g_strdup(context->instance);
+        cookie.id = g_strdup(migration->id);
         cookie.has_token = true;
         memcpy(cookie.token, migration->token, sizeof(cookie.token));
         cookie.uri = g_strdup(*ret_uri);
@@ -314,7 +400,7 @@ static int dst_start(Migration *migration, DomainDef *def, const MigrationCookie
         if (r >= 0)
                 r = migration_check(migration, reterr);
         if (r >= 0)
-                r = dst_answer(migration, port, ret_cookie, ret_cookie_length, ret_uri, reterr);
+                r = migration_dst_answer(migration, &migration->params, port, ret_cookie, ret_cookie_length, ret_uri, reterr);
         return r;
 }
 
@@ -328,8 +414,12 @@ int migration_dst_prepare(MigrationContext *context, const void *client, Migrati
         int r;
 
         r = migration_cookie_parse(cookie_in, cookie_length, &cookie, reterr);
+        if (r >= 0 && params->flags & VIR_MIGRATE_POSTCOPY_RESUME)
+                return postcopy_dst_prepare(context, client, params, &cookie, ret_cookie, ret_cookie_length, ret_uri, reterr);
         if (r >= 0)
                 r = dst_check_cookie(context, &cookie, reterr);
+        if (r >= 0 && params->flags & VIR_MIGRATE_POSTCOPY)
+                r = postcopy_check_host(&cookie, reterr);
         if (r >= 0)
                 r = dst_make_domain(context, params, &cookie, &def, &domain, reterr);
         if (r < 0)
@@ -341,6 +431,7 @@ int migration_dst_prepare(MigrationContext *context, const void *client, Migrati
         }
         migration = migration_ref(made);
         migration->persistent_xml = g_steal_pointer(&cookie.persistent_xml);
+        migration->id = g_steal_pointer(&cookie.id);
         migration->in_call = true;
         r = dst_start(migration, g_steal_pointer(&def), &cookie, ret_cookie, ret_cookie_length, ret_uri, reterr);
         migration->in_call = false;
@@ -402,11 +493,30 @@ void migration_dst_persist(Migration *migration) {
                               existed ? VIR_DOMAIN_EVENT_DEFINED_UPDATED : VIR_DOMAIN_EVENT_DEFINED_ADDED);
 }
 
+/* A resumption that has not worked out: as it was before. */
+static int dst_finish_cancelled(Migration *migration, GError **reterr) {
+        migration->recovering = false;
+        migration->client = NULL;
+        return error_set(reterr, VIR_ERR_MIGRATE_FINISH_OK, _("resuming the migration of domain '%s' was cancelled"),
+                         migration->domain->name);
+}
+
+static int dst_finish_interrupted(Migration *migration, GError **reterr) {
+        migration->in_call = false;
+        migration->client = NULL;
+        return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                         _("migration of domain '%s' was interrupted in postcopy: %s; the guest runs on the destination and waits where it needs memory that is still on the source; 'virsh migrate --postcopy --postcopy-resume' goes on"),
+                         migration->domain->name,
+                         migration->pause_reason ? migration->pause_reason->message : _("the link is lost"));
+}
+
 int migration_dst_finish(Migration *unowned, bool cancelled, GError **reterr) {
         g_autoptr(Migration) migration = migration_ref(unowned);
         g_autofree char *name = g_strdup(migration->domain->name);
         uint64_t deadline = clock_monotonic_usec() + FINISH_USEC;
 
+        if (postcopy_is_entered(migration) && cancelled)
+                return dst_finish_cancelled(migration, reterr);
         migration->in_call = true;
         if (cancelled && !migration->committed) {
                 migration->abort_requested = true;
@@ -415,7 +525,11 @@ int migration_dst_finish(Migration *unowned, bool cancelled, GError **reterr) {
         while (!migration->settled) {
                 uint64_t now = clock_monotonic_usec();
 
-                if (now >= deadline && !migration->abort_requested) {
+                if (now >= deadline)
+                        migration->recovering = false;
+                if (migration->phase == MIGRATION_PHASE_POSTCOPY_PAUSED && !migration->recovering)
+                        return dst_finish_interrupted(migration, reterr);
+                if (now >= deadline && !migration->abort_requested && !migration->committed) {
                         /* No COMMIT has come, and after this none can: settle_fiber refuses it. */
                         migration->abort_requested = true;
                         error_set(&migration->failure, VIR_ERR_OPERATION_TIMEOUT, _("the source did not hand over domain '%s'"), name);

@@ -25,6 +25,8 @@
 #include "driver/base/log.h"
 #include "driver/migration/cookie.h"
 #include "driver/migration/decide.h"
+#include "driver/migration/postcopy.h"
+#include "driver/migration/postcopy_src.h"
 #include "driver/qemu/direct_io.h"
 #include "driver/qemu/qmp.h"
 
@@ -33,6 +35,7 @@
 #define READY_USEC (30 * USEC_PER_SEC)
 #define COMMIT_USEC (10 * USEC_PER_SEC)
 #define RUNNING_USEC (10 * USEC_PER_SEC)
+#define COMPLETE_USEC (10 * USEC_PER_SEC)
 #define WAKE_USEC (1 * USEC_PER_SEC)
 #define KILL_GRACE_USEC (5 * USEC_PER_SEC)
 
@@ -61,7 +64,9 @@ static int src_dest_xml(MigrationContext *context, Domain *domain, const char *u
         return 0;
 }
 
-static char *src_begin_cookie(MigrationContext *context, Domain *domain, const MigrationParams *params, unsigned *ret_length) {
+char *migration_src_begin_cookie(const Migration *migration, const MigrationParams *params, unsigned *ret_length) {
+        MigrationContext *context = migration->context;
+        Domain *domain = migration->domain;
         g_auto(MigrationCookie) cookie = { 0 };
         const QemuRam *ram = qemu_ram(domain->qemu);
 
@@ -69,6 +74,7 @@ static char *src_begin_cookie(MigrationContext *context, Domain *domain, const M
         memcpy(cookie.uuid, domain->uuid, sizeof(cookie.uuid));
         cookie.hostname = g_strdup(context->hostname);
         cookie.instance = g_strdup(context->instance);
+        cookie.id = g_strdup(migration->id);
         cookie.n_blocks = ram->n_blocks;
         cookie.blocks = g_new0(CookieBlock, ram->n_blocks);
         for (unsigned i = 0; i < ram->n_blocks; i++) {
@@ -95,6 +101,8 @@ int migration_src_begin(MigrationContext *context, Domain *domain, const void *c
 
         if (!domain->qemu)
                 return src_not_running(domain, reterr);
+        if (params->flags & VIR_MIGRATE_POSTCOPY_RESUME)
+                return postcopy_src_begin(domain, client, params, ret_cookie, ret_cookie_length, ret_xml, reterr);
         if (domain->state != VIR_DOMAIN_RUNNING && domain->state != VIR_DOMAIN_PAUSED)
                 return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is shutting down or has crashed"), domain->name);
         if (qemu_uffd(domain->qemu, 0) < 0)
@@ -114,7 +122,8 @@ int migration_src_begin(MigrationContext *context, Domain *domain, const void *c
                 r = migration_new(context, domain, false, client, params, &migration, reterr);
         if (r < 0)
                 return r;
-        *ret_cookie = src_begin_cookie(context, domain, &migration->params, ret_cookie_length);
+        migration->id = g_uuid_string_random();
+        *ret_cookie = migration_src_begin_cookie(migration, &migration->params, ret_cookie_length);
         *ret_xml = g_steal_pointer(&xml);
         return 0;
 }
@@ -161,33 +170,48 @@ static void src_give_up(Migration *migration, const GError *why) {
         migration_end(migration, false);
 }
 
+int migration_src_engine_args(const Migration *migration, const MigrationCookie *cookie, MigrationAddress *ret_address,
+                              EngineRamBlock **ret_blocks, EngineSourceArgs *ret_args, GError **reterr) {
+        Domain *domain = migration->domain;
+        const char *uri = migration->params.uri ? migration->params.uri : cookie->uri;
+        int r;
+
+        if (!uri)
+                return error_set(reterr, VIR_ERR_INVALID_ARG,
+                                 _("neither the client nor the destination named a migration URI"));
+        if (!cookie->has_token)
+                return error_set(reterr, VIR_ERR_INVALID_ARG,
+                                 _("the destination's cookie has no token: both ends must be Ferry daemons"));
+        r = migration_address_parse(uri, ret_address, reterr);
+        if (r < 0)
+                return r;
+        *ret_blocks = migration_ram_blocks(qemu_ram(domain->qemu), &ret_args->n_blocks);
+        ret_args->blocks = *ret_blocks;
+        ret_args->idle_timeout_usec = migration->context->idle_usec;
+        ret_args->qemu_pid = qemu_pid(domain->qemu);
+        ret_args->uffd_async = qemu_uffd(domain->qemu, 0);
+        ret_args->uffd_sync = qemu_uffd(domain->qemu, 1);
+        memcpy(ret_args->token, cookie->token, sizeof(ret_args->token));
+        ret_args->host = ret_address->host;
+        ret_args->port = ret_address->port;
+        ret_args->unix_path = ret_address->unix_path;
+        ret_args->bandwidth_bytes_per_sec = migration_speed_limit(migration);
+        ret_args->postcopy = migration->params.flags & VIR_MIGRATE_POSTCOPY;
+        ret_args->postcopy_bandwidth_bytes_per_sec = migration_postcopy_speed_limit(migration);
+        return 0;
+}
+
 static int src_engine_start(Migration *migration, const MigrationCookie *cookie, GError **reterr) {
         Domain *domain = migration->domain;
         MigrationContext *context = migration->context;
         g_auto(MigrationAddress) address = { 0 };
         g_autofree EngineRamBlock *blocks = NULL;
         EngineSourceArgs args = { 0 };
-        const char *uri = migration->params.uri ? migration->params.uri : cookie->uri;
         int r;
 
-        if (!uri)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("neither the client nor the destination named a migration URI"));
-        if (!cookie->has_token)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("the destination's cookie has no token: both ends must be Ferry daemons"));
-        r = migration_address_parse(uri, &address, reterr);
+        r = migration_src_engine_args(migration, cookie, &address, &blocks, &args, reterr);
         if (r < 0)
                 return r;
-        blocks = migration_ram_blocks(qemu_ram(domain->qemu), &args.n_blocks);
-        args.blocks = blocks;
-        args.idle_timeout_usec = migration->context->idle_usec;
-        args.qemu_pid = qemu_pid(domain->qemu);
-        args.uffd_async = qemu_uffd(domain->qemu, 0);
-        args.uffd_sync = qemu_uffd(domain->qemu, 1);
-        memcpy(args.token, cookie->token, sizeof(args.token));
-        args.host = address.host;
-        args.port = address.port;
-        args.unix_path = address.unix_path;
-        args.bandwidth_bytes_per_sec = migration_speed_limit(migration);
         r = engine_new(context->guests->event, context->engine_helper, domain->name, qemu_log_fd(domain->qemu),
                        &migration_engine_callbacks, migration, &migration->engine, reterr);
         if (r >= 0)
@@ -237,6 +261,9 @@ static int src_stop_and_copy(Migration *migration, GError **reterr) {
         int pair[2], r;
 
         migration->stopped_here = migration->stopped_here || domain->state == VIR_DOMAIN_RUNNING;
+        r = migration->postcopy ? postcopy_keep_engine(migration, reterr) : 0;
+        if (r < 0)
+                return r;
         migration_set_phase(migration, MIGRATION_PHASE_STOP_AND_COPY);
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
                 return error_set_errno(reterr, errno, _("cannot make a socket pair for the device state"));
@@ -249,7 +276,8 @@ static int src_stop_and_copy(Migration *migration, GError **reterr) {
                 r = qmp_migrate_fd(qemu_monitor(qemu), qemu_end, reterr);
         qemu_end = fd_close(qemu_end);
         if (r >= 0)
-                r = engine_source_stop_and_copy(migration->engine, engine_end, false, STOP_AND_COPY_USEC, reterr);
+                r = engine_source_stop_and_copy(migration->engine, engine_end, migration->postcopy, STOP_AND_COPY_USEC,
+                                                reterr);
         engine_end = fd_close(engine_end);
         if (r >= 0)
                 r = qmp_migrate_wait(qemu_monitor(qemu), DEVICE_STATE_USEC, NULL, reterr);
@@ -275,12 +303,21 @@ static int src_commit(Migration *migration, GError **reterr) {
         if (r >= 0) {
                 uint64_t deadline = clock_monotonic_usec() + RUNNING_USEC;
 
-                while (!migration->running && !migration->abandoned && !migration->failure && clock_monotonic_usec() < deadline)
+                while (!migration->running && !migration->abandoned && !migration->failure &&
+                       engine_state(migration->engine) != ENGINE_STATE_PAUSED && clock_monotonic_usec() < deadline)
                         fiber_cond_wait(&migration->changed, WAKE_USEC);
         }
         if (migration->abandoned) {
                 g_propagate_error(reterr, g_error_copy(migration->failure));
                 return -ECANCELED;
+        }
+        if (migration->running && migration->postcopy) {
+                postcopy_note_active(migration);
+                if (migration->complete)
+                        postcopy_src_complete(migration);
+                else if (migration->engine_failed || engine_state(migration->engine) == ENGINE_STATE_PAUSED)
+                        postcopy_note_paused(migration);
+                return 1;
         }
         if (!migration->running && !migration->guest_exited)
                 domain_set_state(migration->domain, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_UNKNOWN);
@@ -307,9 +344,37 @@ static int src_move(Migration *migration, const MigrationCookie *cookie, GError 
                 r = src_engine_start(migration, cookie, reterr);
         if (r >= 0)
                 r = decide_precopy(migration, &action, reterr);
-        if (r >= 0)
+        if (r >= 0) {
+                migration->postcopy = action == POLICY_SWITCH_TO_POSTCOPY;
                 r = src_stop_and_copy(migration, reterr);
+        }
         return r < 0 ? r : src_commit(migration, reterr);
+}
+
+/* Tells Finish whose migration it is. */
+static char *src_perform_cookie(const Migration *migration, unsigned *ret_length) {
+        g_auto(MigrationCookie) cookie = { 0 };
+
+        cookie.name = g_strdup(migration->domain->name);
+        memcpy(cookie.uuid, migration->domain->uuid, sizeof(cookie.uuid));
+        cookie.id = g_strdup(migration->id);
+        return migration_cookie_format(&cookie, ret_length);
+}
+
+static int src_perform_resume(Migration *migration, const MigrationParams *params, const char *cookie_in,
+                              unsigned cookie_length, char **ret_cookie, unsigned *ret_cookie_length, GError **reterr) {
+        g_auto(MigrationCookie) cookie = { 0 };
+        int r;
+
+        r = migration_cookie_parse(cookie_in, cookie_length, &cookie, reterr);
+        if (r >= 0)
+                r = postcopy_src_perform(migration, params, &cookie, reterr);
+        if (r < 0)
+                return r;
+        *ret_cookie = src_perform_cookie(migration, ret_cookie_length);
+        if (!migration->client)
+                migration_src_client_gone(migration);
+        return 0;
 }
 
 int migration_src_perform(Migration *unowned, MigrationParams *params, const char *cookie_in, unsigned cookie_length,
@@ -319,6 +384,9 @@ int migration_src_perform(Migration *unowned, MigrationParams *params, const cha
         GError *error = NULL;
         int r;
 
+        if (params->flags & VIR_MIGRATE_POSTCOPY_RESUME)
+                return src_perform_resume(migration, params, cookie_in, cookie_length, ret_cookie, ret_cookie_length,
+                                          reterr);
         if (migration->phase != MIGRATION_PHASE_BEGIN)
                 return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("migration of domain '%s' is being performed already"),
                                  migration->domain->name);
@@ -344,10 +412,7 @@ int migration_src_perform(Migration *unowned, MigrationParams *params, const cha
                 g_propagate_error(reterr, error);
                 return r;
         }
-        migration_cookie_clear(&cookie);
-        cookie.name = g_strdup(migration->domain->name);
-        memcpy(cookie.uuid, migration->domain->uuid, sizeof(cookie.uuid));
-        *ret_cookie = migration_cookie_format(&cookie, ret_cookie_length);
+        *ret_cookie = src_perform_cookie(migration, ret_cookie_length);
         /* Nobody is left to call Confirm. */
         if (!migration->client)
                 migration_src_client_gone(migration);
@@ -377,6 +442,24 @@ static int src_finish(Migration *migration, GError **reterr) {
         return 0;
 }
 
+/* Without "cancelled" the destination's daemon says itself that everything is there. Otherwise it goes on, or waits to be
+ * resumed, without this client. */
+static int src_confirm_postcopy(Migration *migration, bool cancelled, GError **reterr) {
+        uint64_t deadline = clock_monotonic_usec() + COMPLETE_USEC;
+
+        if (cancelled) {
+                migration->client = NULL;
+                return 0;
+        }
+        migration->in_call = true;
+        while (migration->phase == MIGRATION_PHASE_POSTCOPY && clock_monotonic_usec() < deadline)
+                fiber_cond_wait(&migration->changed, WAKE_USEC);
+        migration->in_call = false;
+        if (migration->phase != MIGRATION_PHASE_COMMITTED)
+                migration_set_phase(migration, MIGRATION_PHASE_COMMITTED);
+        return src_finish(migration, reterr);
+}
+
 int migration_src_confirm(Migration *unowned, bool cancelled, GError **reterr) {
         g_autoptr(Migration) migration = migration_ref(unowned);
         Domain *domain = migration->domain;
@@ -389,6 +472,9 @@ int migration_src_confirm(Migration *unowned, bool cancelled, GError **reterr) {
         case MIGRATION_PHASE_COMMITTED:
                 /* The destination said itself that it runs the guest; whatever became of Finish, it is not ours any more. */
                 return src_finish(migration, reterr);
+        case MIGRATION_PHASE_POSTCOPY:
+        case MIGRATION_PHASE_POSTCOPY_PAUSED:
+                return src_confirm_postcopy(migration, cancelled, reterr);
         case MIGRATION_PHASE_UNKNOWN:
                 if (migration->abandoned) {
                         src_give_up(migration, migration->failure);
@@ -405,6 +491,10 @@ int migration_src_confirm(Migration *unowned, bool cancelled, GError **reterr) {
                 }
                 /* A client says "cancelled" also when it has merely lost the destination, so this is no answer from there. */
                 migration->client = NULL;
+                if (migration->postcopy)
+                        return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                         _("the connection broke while domain '%s' was handed over in postcopy, and the destination did not confirm: it stays paused here; if it runs on the destination, 'virsh migrate --postcopy --postcopy-resume' goes on, otherwise 'virsh domjobabort %s' resumes it here"),
+                                         domain->name, domain->name);
                 return error_set(reterr, VIR_ERR_OPERATION_FAILED,
                                  _("the connection broke while domain '%s' was handed over, and the destination did not confirm: it stays paused here; if it does not run on the destination, 'virsh domjobabort %s' resumes it here, otherwise run 'virsh destroy %s'"),
                                  domain->name, domain->name, domain->name);
@@ -439,6 +529,10 @@ int migration_src_abort(Migration *unowned, GError **reterr) {
                 src_give_up(migration, NULL);
                 return 0;
         }
+        if (migration->phase == MIGRATION_PHASE_POSTCOPY || migration->phase == MIGRATION_PHASE_POSTCOPY_PAUSED)
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                 _("cannot abort migration of domain '%s' in post-copy mode: the guest runs on the destination, and part of its memory is only here; 'virsh domjobabort --postcopy' interrupts it"),
+                                 migration->domain->name);
         if (migration->phase >= MIGRATION_PHASE_COMMITTING)
                 return error_set(reterr, VIR_ERR_OPERATION_INVALID,
                                  _("migration of domain '%s' cannot be aborted any more: the destination has it"), migration->domain->name);

@@ -3,6 +3,7 @@
 
 /* The source's half of a migration: Begin, Perform, Confirm. */
 
+#include "driver/migration/cookie.h"
 #include "driver/migration/migration.h"
 
 /* Takes the job; *ret_xml is what the destination shall define, *ret_cookie for Prepare. params is taken over. Fiber. */
@@ -15,6 +16,13 @@ int migration_src_begin(MigrationContext *context, Domain *domain, const void *c
  */
 int migration_src_perform(Migration *migration, MigrationParams *params, const char *cookie, unsigned cookie_length,
                           char **ret_cookie, unsigned *ret_cookie_length, GError **reterr);
+
+/* What the source says about itself to Prepare. Owned by the caller. */
+char *migration_src_begin_cookie(const Migration *migration, const MigrationParams *params, unsigned *ret_length);
+/* How to reach the destination that answered with this cookie. What args points to is *ret_address's and *ret_blocks'.
+ * All of them must be zeroed. */
+int migration_src_engine_args(const Migration *migration, const MigrationCookie *cookie, MigrationAddress *ret_address,
+                              EngineRamBlock **ret_blocks, EngineSourceArgs *ret_args, GError **reterr);
 
 /* Settles: ends the source guest, or, when cancelled and the destination is known not to run it, resumes it. The job has ended afterwards
  * unless the outcome stays unknown (an error says so). Fiber. */

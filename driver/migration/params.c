@@ -22,10 +22,10 @@ static const struct {
         { VIR_MIGRATE_COMPRESSED, "--compressed" },
         { VIR_MIGRATE_RDMA_PIN_ALL, "--rdma-pin-all" },
         { VIR_MIGRATE_POSTCOPY, "--postcopy" },
+        { VIR_MIGRATE_POSTCOPY_RESUME, "--postcopy-resume" },
         { VIR_MIGRATE_TLS, "--tls" },
         { VIR_MIGRATE_PARALLEL, "--parallel" },
         { VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES, "--copy-storage-synchronous-writes" },
-        { VIR_MIGRATE_POSTCOPY_RESUME, "--postcopy-resume" },
         { 1u << 20, "--zerocopy" }, /* VIR_MIGRATE_ZEROCOPY, younger than the headers that we build with */
 };
 
@@ -48,6 +48,8 @@ static int check_flags(unsigned flags, GError **reterr) {
                                          flag_options[i].option);
         if (rest)
                 return error_set(reterr, VIR_ERR_INVALID_ARG, _("unknown migration flags 0x%x"), rest);
+        if (flags & VIR_MIGRATE_POSTCOPY_RESUME && !(flags & VIR_MIGRATE_POSTCOPY))
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("'--postcopy-resume' goes with '--postcopy' only"));
         return 0;
 }
 

@@ -13,6 +13,8 @@
 #include "driver/base/log.h"
 #include "driver/base/spawn.h"
 #include "driver/migration/migration_dst.h"
+#include "driver/migration/postcopy.h"
+#include "driver/migration/postcopy_src.h"
 #include "driver/qemu/direct_io.h"
 #include "driver/qemu/qmp.h"
 
@@ -73,6 +75,33 @@ static void recover_source(Migration *migration, bool stopped_here) {
         migration_end(migration, false);
 }
 
+/* Whether the job goes on: its helper, if there still is one, is the only one who knows what was sent. */
+static bool recover_source_postcopy(Migration *migration, const MigrationContext *context, pid_t helper) {
+        switch (migration->phase) {
+        case MIGRATION_PHASE_COMMITTING:
+        case MIGRATION_PHASE_UNKNOWN:
+        case MIGRATION_PHASE_POSTCOPY:
+        case MIGRATION_PHASE_POSTCOPY_PAUSED:
+                break;
+        default:
+                return false;
+        }
+        if (postcopy_src_attach(migration))
+                return true;
+        if (migration->engine) {
+                engine_source_cancel(migration->engine, NULL);
+                engine_end(migration->engine);
+                migration->engine = engine_unref(migration->engine);
+                migration->phase = MIGRATION_PHASE_STOP_AND_COPY;
+        }
+        end_helper(context, helper);
+        if (migration->phase != MIGRATION_PHASE_POSTCOPY && migration->phase != MIGRATION_PHASE_POSTCOPY_PAUSED)
+                return false;
+        migration->phase = MIGRATION_PHASE_POSTCOPY;
+        postcopy_note_paused(migration);
+        return true;
+}
+
 static void recover_destination(Migration *migration, bool committed) {
         Domain *domain = migration->domain;
         GuestManager *guests = migration->context->guests;
@@ -98,9 +127,12 @@ void migration_recover(MigrationContext *context, Domain *domain) {
         bool incoming = json_get_bool(saved, "incoming", false);
         g_autoptr(Migration) migration = NULL;
         Migration *made = NULL;
+        bool postcopy = json_get_bool(saved, "postcopy", false);
+        pid_t helper = (pid_t) json_get_int64(saved, "engine", 0);
         bool committed;
 
-        end_helper(context, (pid_t) json_get_int64(saved, "engine", 0));
+        if (!postcopy || !domain->qemu)
+                end_helper(context, helper);
         committed = migration_was_committed(record);
         if (!domain->qemu || phase == _MIGRATION_PHASE_INVALID) {
                 if (record)
@@ -115,6 +147,16 @@ void migration_recover(MigrationContext *context, Domain *domain) {
         migration->phase = phase;
         migration->commit_path = g_strdup(record);
         migration->persistent_xml = g_strdup(json_get_string(saved, "persistent"));
+        migration->id = g_strdup(json_get_string(saved, "id"));
+        migration->postcopy = postcopy;
+        migration->stopped_here = json_get_bool(saved, "stopped-here", false);
+        if (incoming && postcopy && phase != MIGRATION_PHASE_STARTED && committed) {
+                if (migration_dst_continue(migration, NULL) >= 0)
+                        return;
+        } else if (!incoming && postcopy && recover_source_postcopy(migration, context, helper))
+                return;
+        end_helper(context, helper);
+        committed = migration_was_committed(record);
         if (incoming)
                 recover_destination(migration, committed);
         else

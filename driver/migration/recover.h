@@ -12,5 +12,7 @@
  *   source, destination runs it:  it ends here
  *   destination, COMMIT recorded: it starts here
  *   destination, otherwise:       it is dropped: the source has it
+ * In postcopy the helper is not ended but taken over, and the job goes on; where it is gone, the destination gets a new
+ * one at once, and the source one when the migration is resumed.
  */
 void migration_recover(MigrationContext *context, Domain *domain);

@@ -383,6 +383,18 @@ int qemu_uffd(const Qemu *qemu, unsigned which) {
         return which < G_N_ELEMENTS(qemu->uffds) && qemu->uffds[which] >= 0 ? qemu->uffds[which] : -1;
 }
 
+const char *qemu_dir(const Qemu *qemu) {
+        return qemu->dir;
+}
+
+int qemu_open_table(Qemu *qemu, unsigned block, GError **reterr) {
+        return qemu_ram_open_table(qemu->ram, block, qemu->dir, reterr);
+}
+
+void qemu_remove_tables(Qemu *qemu) {
+        qemu_ram_remove_tables(qemu->ram, qemu->dir);
+}
+
 const char *qemu_tap(const Qemu *qemu, unsigned net) {
         return net < qemu->n_taps && qemu->taps[net][0] ? qemu->taps[net] : NULL;
 }

@@ -84,6 +84,11 @@ QemuRam *qemu_ram(Qemu *qemu);
 /* which 0: asynchronous, 1: synchronous; -1 if QEMU has none (qemu_start() without the right to use userfaultfd).
  * Borrowed. */
 int qemu_uffd(const Qemu *qemu, unsigned which);
+/* The folder of the running domain's sockets, which goes when QEMU has ended. Borrowed. */
+const char *qemu_dir(const Qemu *qemu);
+/* As qemu_ram_open_table() and qemu_ram_remove_tables(), for this QEMU's RAM. */
+int qemu_open_table(Qemu *qemu, unsigned block, GError **reterr);
+void qemu_remove_tables(Qemu *qemu);
 /* Host name of the tap of an <interface>, by index; NULL if it has none. */
 const char *qemu_tap(const Qemu *qemu, unsigned net);
 /* The last lines of the log since this start, at most 1 KiB, for error messages. Owned by the caller. */

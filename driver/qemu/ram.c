@@ -740,7 +740,31 @@ uint64_t qemu_ram_allocated(const QemuRam *ram) {
         return bytes;
 }
 
+static char *ram_table_path(const QemuRamBlock *block, const char *dir) {
+        if (block->kind == QEMU_RAM_TMPFS && block->path)
+                return g_strconcat(block->path, ".pages", NULL);
+        return dir ? g_strdup_printf("%s/%s.pages", dir, block->id) : NULL;
+}
+
+int qemu_ram_open_table(const QemuRam *ram, unsigned block, const char *dir, GError **reterr) {
+        g_autofree char *path = ram_table_path(&ram->blocks[block], dir);
+        int fd = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+
+        return fd >= 0 ? fd : error_set_errno(reterr, errno, _("Cannot create the page table '%s'"), path ?: "?");
+}
+
+void qemu_ram_remove_tables(const QemuRam *ram, const char *dir) {
+        for (unsigned i = 0; i < ram->n_blocks; i++) {
+                g_autofree char *path = ram_table_path(&ram->blocks[i], dir);
+
+                if (path)
+                        (void) unlink(path);
+        }
+}
+
 void qemu_ram_remove(QemuRam *ram) {
+        if (ram)
+                qemu_ram_remove_tables(ram, NULL);
         for (unsigned i = 0; ram && i < ram->n_blocks; i++)
                 if (ram->blocks[i].path)
                         (void) unlink(ram->blocks[i].path);

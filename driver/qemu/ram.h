@@ -89,6 +89,12 @@ int qemu_ram_new(const QemuSettings *settings, const DomainDef *def, QemuRam **r
 json_object *qemu_ram_save(const QemuRam *ram);
 int qemu_ram_load(json_object *saved, int qemu_pidfd, QemuRam **ret_ram, GError **reterr);
 
+/* The page table of a block while it arrives by postcopy: a file beside the RAM file on our tmpfs, in dir for RAM that
+ * has no file there. Opened, and made if it is not there; the caller closes it. */
+int qemu_ram_open_table(const QemuRam *ram, unsigned block, const char *dir, GError **reterr);
+/* Removes the page tables. Harmless if there are none. */
+void qemu_ram_remove_tables(const QemuRam *ram, const char *dir);
+
 /* Bytes that the files really hold now (st_blocks). */
 uint64_t qemu_ram_allocated(const QemuRam *ram);
 

@@ -26,6 +26,13 @@ static void test_long_job_refuses(void **state) {
         assert_int_equal(job_begin(&job, "vm1", JOB_MIGRATION_IN, state, NULL), 0);
         assert_true(job_modify_begin(&job, "vm1", "suspend", JOB_ACCESS_DURING_OUT, NULL) < 0);
         assert_int_equal(job_modify_begin(&job, "vm1", "autostart", JOB_ACCESS_ALWAYS, NULL), 0);
+        job_modify_end(&job);
+        assert_true(job_modify_begin(&job, "vm1", "suspend", JOB_ACCESS_IN_POSTCOPY, NULL) < 0);
+        job_enter_postcopy(&job);
+        assert_int_equal(job_modify_begin(&job, "vm1", "suspend", JOB_ACCESS_IN_POSTCOPY, NULL), 0);
+        job_modify_end(&job);
+        assert_true(job_begin(&job, "vm1", JOB_MIGRATION_OUT, state, NULL) < 0);
+        assert_true(job_modify_begin(&job, "vm1", "setmem", JOB_ACCESS_DURING_OUT | JOB_ACCESS_DURING_IN, NULL) < 0);
 }
 
 typedef struct Turn {

@@ -23,6 +23,8 @@ static void fill(MigrationCookie *cookie) {
         for (unsigned i = 0; i < sizeof(cookie->token); i++)
                 cookie->token[i] = (unsigned char) (i * 9);
         cookie->persistent_xml = g_strdup("<domain/>");
+        cookie->id = g_strdup("m1");
+        cookie->complete = true;
 }
 
 static void test_round_trip(void **state) {
@@ -42,6 +44,8 @@ static void test_round_trip(void **state) {
         assert_true(back.has_token);
         assert_memory_equal(back.token, cookie.token, sizeof(back.token));
         assert_string_equal(back.persistent_xml, "<domain/>");
+        assert_string_equal(back.id, "m1");
+        assert_true(back.complete);
         assert_null(back.uri);
 }
 
