@@ -6,7 +6,7 @@
  * virtferryd is one process with one thread and one sd-event loop. main() prepares what needs no loop (options,
  * configuration, directories, the instance lock), then runs the loop until something asks for its end:
  *
- *      start fiber: driver_new() ─► server ─► sockets ─► READY ─► driver_autostart()
+ *      start fiber: driver_new() ─► server ─► sockets ─► READY ─► driver_autostart() ─► driver_probe()
  *      SIGTERM, SIGINT, idle timeout ─► stop fiber: driver_quiesce() ─► sockets close, clients end ─► loop ends
  *      SIGHUP ─► the configuration is read again
  *
@@ -280,6 +280,8 @@ static void start_run(void *userdata) {
                 daemon->ready_fd = fd_close(daemon->ready_fd);
         }
         driver_autostart(daemon->driver);
+        if (!daemon->stopping)
+                driver_probe(daemon->driver);
 }
 
 static int daemon_setup_loop(Daemon *daemon, GError **reterr) {

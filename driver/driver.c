@@ -188,6 +188,10 @@ static void driver_release_guests(Driver *driver) {
 Driver *driver_free(Driver *driver) {
         if (!driver)
                 return NULL;
+        /* A fiber waits for an emulator that does not answer, and will come back to all of this: leave it to the
+         * kernel, as the process ends. */
+        if (driver->probing)
+                return NULL;
         driver_console_release(driver);
         driver_release_guests(driver);
         /* With guests still there it is busy, and stays. */
@@ -238,6 +242,16 @@ void driver_autostart(Driver *driver) {
                         log_debug("domain '%s' cannot be started with the host, ignoring: %s", domain->name,
                                   error->message);
         }
+}
+
+void driver_probe(Driver *driver) {
+        g_autoptr(QemuCaps) caps = NULL;
+        g_autoptr(GError) error = NULL;
+
+        driver->probing = true;
+        if (guest_caps(&driver->guests, NULL, &caps, &error) < 0)
+                log_debug("the default emulator cannot be asked about itself, ignoring: %s", error->message);
+        driver->probing = false;
 }
 
 unsigned driver_active_domains(const Driver *driver) {
@@ -293,7 +307,8 @@ void driver_quiesce(Driver *driver, uint64_t timeout_usec) {
                         migration_dst_client_gone(domain->migration);
         }
         driver_attempts_cancel(driver);
-        while ((driver_running_jobs(driver) > 0 || driver->attempts->len > 0) && clock_monotonic_usec() < deadline)
+        while ((driver_running_jobs(driver) > 0 || driver->attempts->len > 0 || driver->probing) &&
+               clock_monotonic_usec() < deadline)
                 fiber_sleep(QUIESCE_POLL_USEC);
 }
 

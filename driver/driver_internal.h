@@ -22,6 +22,7 @@ struct Driver {
         GPtrArray *clients;        /* DriverClient, borrowed */
         GPtrArray *attempts;       /* Attempt (api_migration_job.c): migrations that nobody waits for */
         bool quiescing;            /* no new jobs */
+        bool probing;              /* driver_probe() waits for QEMU */
 };
 
 struct DriverClient {
