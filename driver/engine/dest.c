@@ -199,6 +199,8 @@ static int init_block(DestBlock *block, const EngineRamBlock *config, GError **r
         r = page_states_init(&block->states, block->ram.n_pages);
         if (r >= 0)
                 r = page_set_init(&block->large, config->size_bytes / WIRE_LARGE_BYTES + 1);
+        if (r >= 0)
+                r = page_set_init(&block->announced, config->size_bytes / WIRE_LARGE_BYTES + 1);
         return r < 0 ? error_set_errno(reterr, r, _("cannot allocate the page table of RAM block '%s'"), config->id) : 0;
 }
 
@@ -255,8 +257,10 @@ Dest *dest_free(Dest *dest) {
                 worker_join(&dest->knocks[i].worker);
                 channel_free(dest->knocks[i].channel);
         }
+        populate_free(dest->populate);
         for (unsigned i = 0; i < dest->n_blocks; i++) {
                 page_states_deinit(&dest->blocks[i].states);
+                page_set_deinit(&dest->blocks[i].announced);
                 page_set_deinit(&dest->blocks[i].large);
                 ram_block_deinit(&dest->blocks[i].ram);
         }

@@ -10,6 +10,7 @@
 #include "driver/engine/dest.h"
 #include "driver/engine/page_set.h"
 #include "driver/engine/page_state.h"
+#include "driver/engine/populate.h"
 #include "driver/engine/ram_block.h"
 #include "driver/engine/wire.h"
 #include "driver/engine/worker.h"
@@ -34,7 +35,8 @@ typedef struct DestBlock {
         WireBlock wire;
         /* receiver only */
         PageStates states;
-        PageSet large; /* per 2 MiB: populated as one folio, received through map_large */
+        PageSet announced; /* per 2 MiB: being populated as one folio; no data has come yet */
+        PageSet large;     /* per 2 MiB: populated as one folio, received through map_large */
 } DestBlock;
 
 #define DEST_KNOCKS_MAX 8
@@ -67,6 +69,7 @@ struct Dest {
         bool ram_final;         /* no page may come any more */
         off_t device_written;   /* of the device state, to QEMU */
         uint64_t device_bytes, data_pages, zero_pages;
+        Populate *populate; /* from its first announcement on */
         ZeroCounts zero;
         struct DestFrame *frame;
 

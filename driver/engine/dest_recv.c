@@ -5,9 +5,10 @@
  * data runs are claimed, and their content is received straight into the mapped RAM, all runs of the frame with one call. Zero runs go
  * through the page-state table (page_state.c).
  *
- * A LARGE run prepares 2 MiB: one large folio is taken through the mapping that asks for large folios, if nothing of the region has arrived yet;
- * its data is then received through that mapping. Everything else goes through the mapping that takes small pages, so that a sparse region
- * stays sparse. Once a hole was punched into a region it counts as small again.
+ * A LARGE run announces 2 MiB some way ahead of their data: one large folio is taken for them through the mapping that asks for large folios, by
+ * threads beside this one (populate.c), if nothing of the region has arrived yet; the data is then received through that mapping. Everything
+ * else goes through the mapping that takes small pages, so that a sparse region stays sparse. Once a hole was punched into a region it counts as
+ * small again.
  *
  * The device state is kept aside in a memfd until RAM is final, since QEMU reads guest memory while it loads it; from then on QEMU gets it as it comes.
  */
@@ -69,26 +70,51 @@ static int take_zero(Dest *dest, DestBlock *block, const WireRun *run, GError **
         return 0;
 }
 
-static int take_large(DestBlock *block, const WireRun *run, GError **reterr) {
+static void start_populate(Dest *dest) {
+        g_autofree const RamBlock **blocks = g_new0(const RamBlock *, dest->n_blocks);
+        for (unsigned i = 0; i < dest->n_blocks; i++)
+                blocks[i] = &dest->blocks[i].ram;
+        dest->populate = populate_new(blocks, dest->n_blocks);
+}
+
+static void take_large(Dest *dest, DestBlock *block, const WireRun *run) {
         if (!block->ram.map_large || block->ram.policy != ENGINE_RAM_SPARSE)
-                return 0;
+                return;
         uint64_t first = run->offset_bytes / block->ram.page_bytes;
         for (uint64_t page = first; page < first + WIRE_LARGE_BYTES / block->ram.page_bytes; page++)
                 if (page_states_get(&block->states, page) != PAGE_NEVER)
-                        return 0;
-        if (madvise(block->ram.map_large + run->offset_bytes, WIRE_LARGE_BYTES, MADV_POPULATE_WRITE) < 0)
-                return errno == EINVAL ? 0 : memory_error(block, -errno, reterr);
-        page_set_add(&block->large, run->offset_bytes / WIRE_LARGE_BYTES, 1);
+                        return;
+        if (!dest->populate)
+                start_populate(dest);
+        page_set_add(&block->announced, run->offset_bytes / WIRE_LARGE_BYTES, 1);
+        populate_announce(dest->populate, run->block, run->offset_bytes / WIRE_LARGE_BYTES);
+}
+
+/* The first data of a region that was announced. */
+static int settle_large(Dest *dest, unsigned index, uint64_t region, GError **reterr) {
+        DestBlock *block = &dest->blocks[index];
+        page_set_remove(&block->announced, region, 1);
+        int r = populate_wait(dest->populate, index, region);
+        if (r < 0)
+                return memory_error(block, r, reterr);
+        if (r > 0)
+                page_set_add(&block->large, region, 1);
         return 0;
 }
 
 /* Where the data of a run goes. */
-static void add_data(DestFrame *frame, DestBlock *block, const WireRun *run) {
+static int add_data(Dest *dest, DestBlock *block, const WireRun *run, GError **reterr) {
+        DestFrame *frame = dest->frame;
         page_states_claim(&block->states, &block->ram, run->offset_bytes, wire_run_bytes(run));
         uint64_t end = run->offset_bytes + wire_run_bytes(run);
         bool fresh = true;
         for (uint64_t at = run->offset_bytes; at < end;) {
                 uint64_t next = MIN((at / WIRE_LARGE_BYTES + 1) * WIRE_LARGE_BYTES, end);
+                int r = 0;
+                if (page_set_has(&block->announced, at / WIRE_LARGE_BYTES))
+                        r = settle_large(dest, run->block, at / WIRE_LARGE_BYTES, reterr);
+                if (r < 0)
+                        return r;
                 unsigned char *to = (page_set_has(&block->large, at / WIRE_LARGE_BYTES) ? block->ram.map_large : block->ram.map) + at;
                 struct iovec *last = fresh ? NULL : &frame->iov[frame->n_iov - 1];
                 if (last && (unsigned char *) last->iov_base + last->iov_len == to)
@@ -98,6 +124,7 @@ static void add_data(DestFrame *frame, DestBlock *block, const WireRun *run) {
                 fresh = false;
                 at = next;
         }
+        return 0;
 }
 
 /* Decodes and checks all runs before any of them is acted on. */
@@ -131,9 +158,9 @@ static int take_pages(Dest *dest, const WireHeader *header, GError **reterr) {
                 if (run->kind == WIRE_KIND_ZERO)
                         r = take_zero(dest, block, run, reterr);
                 else if (run->kind == WIRE_KIND_LARGE)
-                        r = take_large(block, run, reterr);
+                        take_large(dest, block, run);
                 else
-                        add_data(frame, block, run);
+                        r = add_data(dest, block, run, reterr);
                 if (r < 0)
                         return r;
         }

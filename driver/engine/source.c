@@ -221,7 +221,6 @@ Source *source_start(const EngineSourceArgs *args, Ctl *ctl, CtlCall *call) {
         source->device_fd = -EBADF;
         source->n_blocks = args->n_blocks;
         source->blocks = g_new0(RamBlock, source->n_blocks);
-        source->large_region = UINT64_MAX;
         source->bandwidth_bytes_per_sec = args->bandwidth_bytes_per_sec;
         source->exact_calls = g_ptr_array_new();
         pace_set(&source->pace, source->bandwidth_bytes_per_sec, source->start_usec);
@@ -277,6 +276,7 @@ Source *source_free(Source *source) {
         g_free(source->current);
         g_free(source->next);
         send_batch_free(source->batch);
+        lookahead_free(source->lookahead);
         channel_free(source->channel);
         fd_close(source->args.uffd_async);
         fd_close(source->args.uffd_sync);

@@ -63,8 +63,7 @@ struct Source {
         PageSet *next;    /* per block: found dirty since the round began */
         unsigned cursor_block;
         uint64_t cursor_unit;       /* of WIRE_PAGE_BYTES, in that block */
-        uint64_t large_region;      /* the 2 MiB region whose zero pages are in large_zero; UINT64_MAX: none */
-        uint64_t large_zero[8];
+        struct Lookahead *lookahead; /* which regions of 2 MiB were looked at ahead of the cursor */
         struct SendBatch *batch;
         Pace pace;
         Rate rate;
@@ -135,6 +134,9 @@ bool source_stop_requested(Source *source);
 /* source_send.c; sender only. */
 struct SendBatch *send_batch_new(void);
 void send_batch_free(struct SendBatch *batch);
+/* A round begins: what was looked at before says nothing any more. */
+void source_look_anew(Source *source);
+void lookahead_free(struct Lookahead *lookahead);
 /* Sends one frame from `current`. 1: there is more, 0: nothing is left, negative: channel's error. */
 int source_send_some(Source *source, uint64_t max_bytes);
 /* The thread that reads QEMU's device state and sends it. */

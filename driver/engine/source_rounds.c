@@ -40,7 +40,7 @@ void source_next_becomes_current(Source *source) {
         }
         source->cursor_block = 0;
         source->cursor_unit = 0;
-        source->large_region = UINT64_MAX;
+        source_look_anew(source);
 }
 
 uint64_t source_set_bytes(const Source *source, const PageSet *sets) {
