@@ -32,6 +32,8 @@
 #include "daemon/options.h"
 #include "daemon/paths.h"
 #include "daemon/rpc/server.h"
+#include "daemon/systemd/journal.h"
+#include "daemon/systemd/message_ids.h"
 #include "daemon/systemd/notify.h"
 #include "driver/base/clock.h"
 #include "driver/base/error.h"
@@ -55,6 +57,7 @@ typedef struct Daemon {
         Driver *driver;
         RpcServer *server;
         Notify *notify;
+        Journal *journal;
         int lock_fd;
         int ready_fd; /* towards the parent that waits in the foreground; -EBADF: none */
         bool stopping;
@@ -90,6 +93,7 @@ static void stop_run(void *userdata) {
         } else {
                 daemon->server = server_free(daemon->server);
                 daemon->notify = notify_free(daemon->notify);
+                daemon->journal = journal_free(daemon->journal);
                 daemon->driver = driver_free(daemon->driver);
         }
         if (!daemon->activated) {
@@ -104,7 +108,7 @@ static void daemon_stop(Daemon *daemon, const char *why) {
         if (daemon->stopping)
                 return;
         daemon->stopping = true;
-        log_info("Stopping: %s", why);
+        log_record(LOG_INFO, MESSAGE_DAEMON_STOPPING, NULL, 0, "Stopping: %s", why);
         notify_stopping(daemon->notify, why);
         if (fiber_start(daemon->event, "stop", stop_run, daemon) < 0)
                 sd_event_exit(daemon->event, EXIT_FAILURE);
@@ -162,14 +166,15 @@ static void daemon_reload(Daemon *daemon) {
 
         notify_reloading();
         if (daemon_load_config(daemon, &config, &error) < 0) {
-                log_warning("The configuration stays as it was: %s", error->message);
+                log_record(LOG_WARNING, MESSAGE_CONFIG_REFUSED, NULL, 0, "The configuration stays as it was: %s",
+                           error->message);
                 notify_ready(daemon->notify);
                 return;
         }
         log_set_level(config.log_level);
         if (daemon->server)
                 server_set_limits(daemon->server, &config.limits);
-        log_info("The configuration was read again");
+        log_record(LOG_INFO, MESSAGE_CONFIG_RELOADED, NULL, 0, "The configuration was read again");
         notify_ready(daemon->notify);
 }
 
@@ -246,6 +251,7 @@ static int daemon_start(Daemon *daemon, GError **reterr) {
         int r = driver_new(daemon->event, &driver_config, &daemon->driver, reterr);
         if (r < 0)
                 return r;
+        daemon->journal = journal_new(daemon->driver);
         if (daemon->stopping)
                 return 0;
         daemon->server = server_new(daemon->event, daemon->driver, &daemon->config.limits, on_server_change, daemon);
@@ -272,7 +278,8 @@ static void start_run(void *userdata) {
         }
         if (daemon->stopping)
                 return;
-        log_info("virtferryd %s is ready at %s", FERRY_VERSION, daemon->paths.socket);
+        log_record(LOG_INFO, MESSAGE_DAEMON_READY, NULL, 0, "virtferryd %s is ready at %s", FERRY_VERSION,
+                   daemon->paths.socket);
         daemon->notify = notify_new(daemon->event, daemon->driver);
         notify_ready(daemon->notify);
         if (daemon->ready_fd >= 0) {

@@ -43,7 +43,7 @@ typedef struct DriverJobInfo {
         unsigned char uuid[VIR_UUID_BUFLEN];
         bool incoming;
         DriverJobOutcome outcome;
-        char *peer;          /* the destination's URI, if this daemon was asked to migrate there; else "" */
+        char *peer;          /* the destination's URI, or that of its data connection, as far as it is known; else "" */
         const char *phase;   /* "starting", "completed", "failed" or a MigrationPhase's name; a constant */
         bool paused;         /* on request of a user */
 

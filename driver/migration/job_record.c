@@ -89,6 +89,8 @@ static void fill(DriverJobInfo *info, const Migration *migration) {
         info->max_downtime_msec = domain->max_downtime_msec > 0 ? domain->max_downtime_msec : DOWNTIME_DEFAULT_MSEC;
         if (migration->incoming)
                 return;
+        if (!*info->peer && migration->params.uri)
+                set_text(&info->peer, migration->params.uri);
         set_text(&info->policy, policy_kind_to_string(migration->policy.kind));
         info->throttle_percent = migration->history.throttle_percent;
         if (migration->history.limit_usec > 0)

@@ -69,10 +69,26 @@ static void test_redirected(void **state) {
         unsetenv("JOURNAL_STREAM");
 }
 
+/* A message with fields looks like any other outside the journal, and a level that is not logged is not. */
+static void recorded(void) {
+        const LogField fields[] = { { "FERRY_DOMAIN", "vm1" }, { "FERRY_PEER", NULL } };
+
+        log_record(LOG_WARNING, "873ee1ec916b4713a60174314ec54002", fields, 2, "'%s' has ended", "vm1");
+        log_record(LOG_DEBUG, NULL, NULL, 0, "quiet");
+}
+
+static void test_record(void **state) {
+        g_autofree char *text = captured(recorded);
+
+        assert_true(g_str_has_suffix(text, "Z warning: 'vm1' has ended\n"));
+        assert_null(strstr(text, "quiet"));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_level),
                 cmocka_unit_test(test_redirected),
+                cmocka_unit_test(test_record),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,7 @@ import tempfile
 # Paths below the prefix, or from the root where the prefix does not matter.
 EXPECTED = {
     "etc/libvirt/virtferryd.conf",
+    "lib/systemd/catalog/virtferry.catalog",
     "lib/systemd/system/run-libvirt-ferry-ram.mount",
     "lib/systemd/system/virtferryd-ro.socket",
     "lib/systemd/system/virtferryd.service",

@@ -123,6 +123,23 @@ void driver_summary(const Driver *driver, DriverSummary *ret_summary) {
         *ret_summary = driver_double.summary;
 }
 
+int driver_migration_job(DriverClient *client, uint64_t number, DriverJobInfo *ret_info, GError **reterr) {
+        *ret_info = driver_double.job;
+        ret_info->number = number;
+        ret_info->domain = g_strdup(driver_double.job.domain);
+        ret_info->error = g_strdup(driver_double.job.error);
+        return 0;
+}
+
+void driver_job_info_clear(DriverJobInfo *info) {
+        g_free(info->domain);
+        g_free(info->error);
+}
+
+char *driver_uuid_format(const unsigned char *uuid, char *buffer) {
+        return strcpy(buffer, "c7a5fdbd-edaf-9455-926a-d65c16db1809");
+}
+
 char *driver_hostname(DriverClient *client) {
         return g_strdup("alpha");
 }

@@ -19,6 +19,7 @@ typedef struct DriverDouble {
         unsigned n_blocked;
         int console_fd;        /* open_console hands out a duplicate */
         DriverSummary summary; /* what driver_summary() says */
+        DriverJobInfo job;     /* what driver_migration_job() says of every number */
         unsigned n_clients, n_disconnected, n_consoles_closed;
 } DriverDouble;
 

@@ -6,6 +6,7 @@ Alpha is the machine's virtferryd.service as it is installed; beta is a second d
 machine. The guest moves between them over the loopback interface."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -283,6 +284,35 @@ class Systemd(case.LiveCase):
         hosts.wait_for('the scopes to go', lambda: not self.alpha.scopes() and not self.beta.scopes('job-'), 10)
         self.migrate(self.beta, self.alpha)
         self.assert_settled(self.alpha)
+
+    def test_journal(self):
+        """Messages about guests and jobs can be found by kind, by domain and by job, and the catalog explains them."""
+        self.machine.run('journalctl', '--update-catalog')
+        with open(os.path.join(hosts.HERE, '../../daemon/systemd/message_ids.h'), encoding='utf-8') as header:
+            ids = dict(re.findall(r'#define MESSAGE_(\w+) "(\w+)"', header.read()))
+        catalog = self.machine.run('journalctl', '--dump-catalog', *ids.values())
+        self.assertEqual(catalog.count('Defined-By: virtferryd'), len(ids))
+        self.guest_on(self.alpha)
+        self.machine.run('journalctl', '--sync')
+        self.machine.run('journalctl', '--rotate', '--vacuum-time=1us')
+        self.migrate(self.alpha, self.beta)
+        self.beta.virsh('destroy', self.NAME)
+
+        def entries(*matches):
+            lines = self.machine.journal('--output=json', *matches).splitlines()
+            return [json.loads(line) for line in lines]
+        number = entries(f'MESSAGE_ID={ids["MIGRATION_STARTED"]}', '_SYSTEMD_UNIT=virtferryd.service')[0]['FERRY_JOB']
+        job = entries(f'FERRY_JOB={number}', '_SYSTEMD_UNIT=virtferryd.service')
+        phases = [entry['FERRY_PHASE'] for entry in job]
+        self.assertEqual(phases[:2], ['begin', 'precopy'])
+        self.assertIn('committing', phases)
+        self.assertEqual(job[-1]['MESSAGE_ID'], ids['MIGRATION_COMPLETED'])
+        self.assertEqual({(entry['FERRY_DOMAIN'], entry['FERRY_DIRECTION']) for entry in job}, {(self.NAME, 'outgoing')})
+        self.assertTrue(all(entry['FERRY_UUID'] == job[0]['FERRY_UUID'] for entry in entries(f'FERRY_DOMAIN={self.NAME}')))
+        self.assertEqual(job[-1]['FERRY_PEER'], 'tcp://127.0.0.1')
+        ended = entries(f'MESSAGE_ID={ids["GUEST_STOPPED"]}', '_SYSTEMD_UNIT=beta.service')
+        self.assertEqual([entry['FERRY_REASON'] for entry in ended], ['it was destroyed'])
+        self.assertIn('Its QEMU ended without being asked to', catalog)
 
     def restart_in_precopy(self, *command):
         """The daemon of the source goes in the middle; the guest ends up, sound, on exactly one side."""
