@@ -54,6 +54,7 @@ struct Engine {
         bool source, postcopy;
         EngineState state;
         EngineStats stats;
+        char *modules;
 };
 
 static const char *const state_names[] = {
@@ -106,6 +107,7 @@ Engine *engine_unref(Engine *engine) {
                 fd_close(engine->pidfd);
         }
         g_free(engine->name);
+        g_free(engine->modules);
         g_free(engine);
         return NULL;
 }
@@ -130,6 +132,19 @@ pid_t engine_pid(const Engine *engine) {
         return engine->pid;
 }
 
+const char *engine_modules(const Engine *engine) {
+        return engine->modules;
+}
+
+static void take_numbers(Engine *engine, json_object *data) {
+        const char *modules = json_get_string(data, "modules");
+        stats_from_json(data, &engine->stats);
+        if (modules) {
+                g_free(engine->modules);
+                engine->modules = g_strdup(modules);
+        }
+}
+
 const EngineStats *engine_stats(const Engine *engine) {
         return &engine->stats;
 }
@@ -152,7 +167,7 @@ static void on_failed(Engine *engine, json_object *data) {
 
 static void on_numbers(Engine *engine, const char *name, json_object *data) {
         const EngineCallbacks *callbacks = engine->callbacks;
-        stats_from_json(data, &engine->stats);
+        take_numbers(engine, data);
         if (name[0] == 'i' && callbacks->iteration)
                 callbacks->iteration(engine, &engine->stats, engine->userdata);
         else if (name[0] == 'p' && callbacks->pending)
@@ -543,6 +558,10 @@ static int source_begin(Engine *engine, const char *command, const EngineSourceA
         json_add_uint64(arguments, "connect-timeout", args->connect_timeout_usec);
         json_add_uint64(arguments, "idle-timeout", args->idle_timeout_usec);
         json_add_uint64(arguments, "device-state-estimate", args->device_state_estimate_bytes);
+        json_object *private = json_object_new_array();
+        for (unsigned i = 0; i < args->n_private_ram; i++)
+                json_object_array_add(private, json_object_new_int64((int64_t) args->private_ram_sizes[i]));
+        json_add(arguments, "private-ram", private);
         engine->source = true;
         /* Connecting, greeting, and a first protecting pass over what is resident. */
         uint64_t timeout = (args->connect_timeout_usec ?: CONNECT_DEFAULT_USEC) * 2 + CALL_USEC;
@@ -625,7 +644,7 @@ int engine_query_pending(Engine *engine, bool exact, EngineStats *ret_stats, GEr
                      CALL_USEC, &result, reterr);
         if (r < 0)
                 return r;
-        stats_from_json(result, &engine->stats);
+        take_numbers(engine, result);
         *ret_stats = engine->stats;
         return 0;
 }

@@ -214,6 +214,10 @@ typedef struct EngineSourceArgs {
         uint64_t connect_timeout_usec;    /* 0: 10 s */
         uint64_t idle_timeout_usec;       /* as above */
         uint64_t device_state_estimate_bytes; /* what the device state will be about; counts as stopcopy_bytes. 0: 512 KiB */
+        /* Sizes of the RAM blocks that QEMU keeps to itself and sends with its device state; what is present of them counts as
+         * stopcopy_bytes. */
+        const uint64_t *private_ram_sizes;
+        unsigned n_private_ram;
         /* The switch to postcopy may be asked for later; the destination must have been told the same. Opens the
          * channel for urgent pages. */
         bool postcopy;
@@ -248,5 +252,7 @@ int engine_source_unprotect(const EngineRamBlock *blocks, unsigned n_blocks, pid
 
 /* Latest numbers. Cheap: what the last event or estimate said. */
 const EngineStats *engine_stats(const Engine *engine);
+/* What each module said when the latest exact numbers were taken: "ram0=PRECOPY/POSTCOPY/STOPCOPY device-state=...", bytes; NULL: nothing yet. */
+const char *engine_modules(const Engine *engine);
 /* Asks now. exact syncs all modules first. Fiber. */
 int engine_query_pending(Engine *engine, bool exact, EngineStats *ret_stats, GError **reterr);

@@ -30,6 +30,7 @@
 #include "driver/engine/ctl.h"
 #include "driver/engine/dest.h"
 #include "driver/engine/engine.h"
+#include "driver/engine/private_ram.h"
 #include "driver/engine/source.h"
 #include "driver/engine/stats.h"
 #include "driver/engine/wire.h"
@@ -155,6 +156,16 @@ static void cmd_dest_refuse(Helper *helper, CtlCall *call, json_object *argument
         ctl_reply(call, json_add_bool(json_object_new_object(), "committed", committed));
 }
 
+static uint64_t *parse_private_sizes(json_object *arguments, unsigned *ret_n) {
+        json_object *list = json_get(arguments, "private-ram");
+        size_t n = json_object_is_type(list, json_type_array) ? MIN(json_object_array_length(list), PRIVATE_RAM_BLOCKS_MAX) : 0;
+        uint64_t *sizes = g_new0(uint64_t, n + 1);
+        for (size_t i = 0; i < n; i++)
+                sizes[i] = MIN((uint64_t) MAX(json_object_get_int64(json_object_array_get_idx(list, i)), 0), PRIVATE_RAM_BLOCK_BYTES_MAX);
+        *ret_n = (unsigned) n;
+        return sizes;
+}
+
 static void cmd_source_start(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
         EngineSourceArgs args = { 0 };
         if (helper->source || helper->dest || !parse_token(arguments, args.token))
@@ -174,6 +185,8 @@ static void cmd_source_start(Helper *helper, CtlCall *call, json_object *argumen
         args.connect_timeout_usec = json_get_uint64(arguments, "connect-timeout", 0);
         args.idle_timeout_usec = json_get_uint64(arguments, "idle-timeout", 0);
         args.device_state_estimate_bytes = json_get_uint64(arguments, "device-state-estimate", 0);
+        g_autofree uint64_t *private_sizes = parse_private_sizes(arguments, &args.n_private_ram);
+        args.private_ram_sizes = private_sizes;
         helper->source = source_start(&args, helper->ctl, call);
 }
 

@@ -223,6 +223,10 @@ Source *source_start(const EngineSourceArgs *args, Ctl *ctl, CtlCall *call) {
         source->blocks = g_new0(RamBlock, source->n_blocks);
         source->bandwidth_bytes_per_sec = args->bandwidth_bytes_per_sec;
         source->exact_calls = g_ptr_array_new();
+        source->modules = g_string_new(NULL);
+        source->private_sizes = g_memdup2(args->private_ram_sizes, args->n_private_ram * sizeof(uint64_t));
+        source->n_private = args->n_private_ram;
+        source->args.private_ram_sizes = NULL;
         pace_set(&source->pace, source->bandwidth_bytes_per_sec, source->start_usec);
 
         pthread_mutex_init(&source->lock, NULL);
@@ -285,6 +289,8 @@ Source *source_free(Source *source) {
         g_clear_error(&source->device_failure);
         g_clear_error(&source->failure);
         g_ptr_array_unref(source->exact_calls);
+        g_free(source->private_sizes);
+        g_string_free(source->modules, TRUE);
         g_free(source->host);
         g_free(source->unix_path);
         pthread_mutex_destroy(&source->lock);

@@ -50,6 +50,8 @@ struct Source {
         unsigned n_blocks;
         char *host, *unix_path;
         EngineSourceArgs args; /* no pointers in use */
+        uint64_t *private_sizes; /* of the RAM blocks that QEMU keeps to itself */
+        unsigned n_private;
         int guest_pidfd;
         uint64_t start_usec;
 
@@ -70,6 +72,8 @@ struct Source {
         uint64_t round_start_usec, round_start_bytes;
         uint64_t last_sync_usec;
         uint64_t data_pages, zero_pages;
+        GString *modules;           /* what each module said last: "ram0=precopy/postcopy/stopcopy ..." */
+        uint64_t private_bytes;
 
         /* device thread, then (after it was joined) sender */
         int device_fd;
@@ -145,5 +149,7 @@ void source_device_worker(void *userdata);
 /* source_return.c */
 void source_return_worker(void *userdata);
 
-/* source_pending.c; sender only. exact: syncs first. Fills the pending numbers of stats. */
+/* source_pending.c; sender only. The numbers as they go to the daemon, with each module's. */
+json_object *source_numbers(const Source *source, const EngineStats *stats);
+/* exact: syncs first. Fills the pending numbers of stats. */
 int source_pending(Source *source, bool exact, bool final, EngineStats *stats, GError **reterr);

@@ -59,7 +59,7 @@ void source_answer_exact(Source *source, const EngineStats *stats, const GError 
                 if (error)
                         ctl_reply_error(g_ptr_array_index(calls, i), error);
                 else
-                        ctl_reply(g_ptr_array_index(calls, i), stats_to_json(stats));
+                        ctl_reply(g_ptr_array_index(calls, i), source_numbers(source, stats));
 }
 
 /* Does what was asked for while a frame was on its way. */
@@ -160,7 +160,7 @@ static int end_round(Source *source, GError **reterr) {
         source->round_start_usec = now;
         source_next_becomes_current(source);
         source_publish(source, &stats);
-        ctl_event(source->ctl, "iteration", stats_to_json(&stats), false);
+        ctl_event(source->ctl, "iteration", source_numbers(source, &stats), false);
         return 0;
 }
 
@@ -184,7 +184,7 @@ static int idle(Source *source, GError **reterr) {
         if (r < 0)
                 return channel_error(source->channel, r, source_doing(SOURCE_PRECOPY), reterr);
         if (found == 0) {
-                ctl_event(source->ctl, "pending", stats_to_json(&stats), true);
+                ctl_event(source->ctl, "pending", source_numbers(source, &stats), true);
                 return 0;
         }
         source->round_start_bytes = channel_sent_bytes(source->channel);
@@ -201,7 +201,7 @@ static void tell_progress(Source *source, uint64_t *last_usec) {
         EngineStats stats = source_copy_stats(source);
         (void) source_pending(source, false, false, &stats, NULL);
         source_publish(source, &stats);
-        ctl_event(source->ctl, "stats", stats_to_json(&stats), true);
+        ctl_event(source->ctl, "stats", source_numbers(source, &stats), true);
 }
 
 /* Until the daemon says that the guest is stopped. */

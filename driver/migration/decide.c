@@ -16,12 +16,15 @@
 #include "driver/base/error.h"
 #include "driver/base/i18n.h"
 #include "driver/base/log.h"
+#include "driver/base/units.h"
 #include "driver/migration/job_record.h"
 #include "driver/migration/policy_source.h"
 #include "driver/migration/round_log.h"
 
 #define OVERHEAD_USEC (12 * USEC_PER_MSEC) /* stop, load devices, resume, before anything was measured: 8-18 ms */
 #define OVERHEAD_MIN_USEC (2 * USEC_PER_MSEC)
+#define DEVICE_STATE_BYTES (512 * KIB) /* the engine's own estimate */
+#define DEVICE_STATE_MIN_BYTES (64 * KIB)
 #define WAKE_USEC (1 * USEC_PER_SEC)
 
 char *decide_describe(const PolicyDecision *decision) {
@@ -230,9 +233,21 @@ int decide_precopy(Migration *migration, PolicyAction *ret_action, GError **rete
         }
 }
 
+/* QEMU's stream is its devices and its own RAM; the engine counts the latter for itself. */
+static void learn_device_state(Migration *migration) {
+        uint64_t *estimate = &migration->context->device_state_bytes, was = *estimate ?: DEVICE_STATE_BYTES;
+        uint64_t stopcopy = migration->history.last.stopcopy_bytes, stream, private;
+
+        stream = migration->engine ? engine_stats(migration->engine)->device_state_bytes : 0;
+        private = stopcopy > was ? stopcopy - was : 0;
+        if (stream > 0)
+                *estimate = MAX(stream > private ? stream - private : 0, DEVICE_STATE_MIN_BYTES);
+}
+
 void decide_learn(Migration *migration) {
         uint64_t *overhead = &migration->context->overhead_usec, sending, measured;
 
+        learn_device_state(migration);
         if (migration->blackout_usec == 0 || migration->decision.action != POLICY_STOP_AND_COPY ||
             migration->decision.expected_downtime_usec == UINT64_MAX)
                 return;

@@ -63,6 +63,7 @@ typedef struct MigrationContext {
         unsigned port_min, port_max;
         uint64_t idle_usec; /* a peer silent for so long is lost; 0: the engine's default */
         const char *policy; /* migration_policy of the configuration; NULL: balanced */
+        uint64_t device_state_bytes; /* of the last migration, QEMU's own RAM not counted; 0: not yet */
         uint64_t overhead_usec; /* what a switchover costs beside sending, as measured (decide_learn()); 0: not yet */
 } MigrationContext;
 

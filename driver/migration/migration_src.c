@@ -30,6 +30,7 @@
 #include "driver/qemu/direct_io.h"
 #include "driver/qemu/qmp.h"
 
+#define PRIVATE_RAM_MAX 64 /* blocks of QEMU's own that are looked at */
 #define STOP_AND_COPY_USEC (120 * USEC_PER_SEC)
 #define DEVICE_STATE_USEC (60 * USEC_PER_SEC)
 #define READY_USEC (30 * USEC_PER_SEC)
@@ -201,17 +202,35 @@ int migration_src_engine_args(const Migration *migration, const MigrationCookie 
         return 0;
 }
 
+/* What QEMU keeps to itself is part of the blackout. Not knowing it only makes the estimate worse. */
+static unsigned src_private_ram(Migration *migration, uint64_t sizes[static PRIVATE_RAM_MAX]) {
+        const QemuRam *ram = qemu_ram(migration->domain->qemu);
+        g_autofree const char **ours = g_new0(const char *, ram->n_blocks + 1);
+        g_autoptr(GError) error = NULL;
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < ram->n_blocks; i++)
+                ours[i] = ram->blocks[i].id;
+        if (qmp_private_ram_sizes(qemu_monitor(migration->domain->qemu), ours, PRIVATE_RAM_MAX, sizes, &n, &error) < 0)
+                log_debug("migration of '%s': QEMU does not tell its own RAM, ignoring: %s", migration->domain->name, error->message);
+        return n;
+}
+
 static int src_engine_start(Migration *migration, const MigrationCookie *cookie, GError **reterr) {
         Domain *domain = migration->domain;
         MigrationContext *context = migration->context;
         g_auto(MigrationAddress) address = { 0 };
         g_autofree EngineRamBlock *blocks = NULL;
+        uint64_t private_sizes[PRIVATE_RAM_MAX];
         EngineSourceArgs args = { 0 };
         int r;
 
         r = migration_src_engine_args(migration, cookie, &address, &blocks, &args, reterr);
         if (r < 0)
                 return r;
+        args.device_state_estimate_bytes = context->device_state_bytes;
+        args.n_private_ram = src_private_ram(migration, private_sizes);
+        args.private_ram_sizes = private_sizes;
         r = engine_new(context->guests->event, context->engine_helper, domain->name, qemu_log_fd(domain->qemu),
                        &migration_engine_callbacks, migration, &migration->engine, reterr);
         if (r >= 0)

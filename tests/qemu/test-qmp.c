@@ -79,6 +79,8 @@ static void machine(Monitor *monitor) {
         QmpBalloonStats stats = {};
         QmpChardev *chardevs = NULL;
         QmpCpu *cpus = NULL;
+        static const char *const ours[] = { "ram0", "ram1", NULL };
+        uint64_t sizes[4];
         unsigned n = 0, port = 1;
         g_autofree char *text = NULL;
 
@@ -106,6 +108,10 @@ static void machine(Monitor *monitor) {
         assert_int_equal(port, 0);
         assert_int_equal(qmp_human_monitor_command(monitor, "info status", &text, NULL), 0);
         assert_string_equal(text, "VM status: running\r\n");
+        assert_int_equal(qmp_private_ram_sizes(monitor, ours, G_N_ELEMENTS(sizes), sizes, &n, NULL), 0);
+        assert_int_equal(n, 2);
+        assert_int_equal(sizes[0], 0x1000000);
+        assert_int_equal(sizes[1], 0x200000);
 }
 
 /* Answers of the wrong shape are errors or nothing, never a crash. */
@@ -245,7 +251,11 @@ static const Case machine_case = {
         "> query-vnc\n"
         "< {\"enabled\":false}\n"
         "> human-monitor-command {\"command-line\":\"info status\"}\n"
-        "< \"VM status: running\\r\\n\"\n",
+        "< \"VM status: running\\r\\n\"\n"
+        "> human-monitor-command {\"command-line\":\"info ramblock\"}\n"
+        "< \"   Block Name    PSize   Offset   Used   Total\\r\\n   ram0    4 KiB  0x0 0x4000000 0x4000000\\r\\n"
+        " 0000:00:01.0/vga.vram    4 KiB  0x4080000 0x1000000 0x1000000\\r\\n /objects/ram1  2 MiB 0x0 0x1 0x1\\n"
+        " /rom@etc/acpi/tables    4 KiB  0x5100000 0x20000 0x200000  0x7f00 rw\\n\"\n",
         machine,
 };
 static const Case nonsense_case = {
