@@ -116,6 +116,7 @@ static PolicyRound round_of(const Migration *migration, const EngineStats *stats
                 .elapsed_usec = clock_monotonic_usec() - migration->copying_usec,
                 .pending_bytes = stats->precopy_bytes + stats->postcopy_bytes,
                 .stopcopy_bytes = stats->stopcopy_bytes,
+                .scan_usec = stats->scan_usec,
                 .bandwidth_bytes_per_sec = migration_bandwidth(migration, stats),
                 .dirty_bytes_per_sec = stats->dirty_bytes_per_sec,
         };

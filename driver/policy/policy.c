@@ -47,7 +47,7 @@ uint64_t policy_remaining_usec(const PolicyRound *round) {
 uint64_t policy_expected_downtime(const PolicyConfig *config, const PolicyRound *round) {
         uint64_t remaining = policy_remaining_usec(round);
 
-        return remaining == UINT64_MAX ? UINT64_MAX : config->overhead_usec + remaining;
+        return remaining == UINT64_MAX ? UINT64_MAX : config->overhead_usec + round->scan_usec + remaining;
 }
 
 /* ---- folding ---- */
@@ -156,7 +156,7 @@ typedef struct Case {
         PolicyHistory *history;
         const PolicyRound *round;
         uint64_t expected_usec;
-        bool can_postcopy, at_minimum;
+        bool can_postcopy, at_minimum, short_enough;
 } Case;
 
 static PolicyDecision decision_new(const Case *the, PolicyAction action, PolicyReason reason) {
@@ -182,9 +182,8 @@ static PolicyDecision finish(const Case *the, PolicyAction action, PolicyReason 
 
 static PolicyDecision below_limit(const Case *the) {
         const PolicyHistory *history = the->history;
-        uint64_t variable = the->expected_usec - the->config->overhead_usec;
 
-        if (variable <= the->config->overhead_usec / 4)
+        if (the->short_enough)
                 return decision_new(the, POLICY_STOP_AND_COPY, POLICY_REASON_SHORT_ENOUGH);
         /* A guest whose writers are held back has waited long enough. */
         if (history->throttle_percent > 0)
@@ -278,7 +277,7 @@ static bool rounds_in_time(const Case *the) {
         const PolicyRound *round = the->round;
         double bandwidth = (double) round->bandwidth_bytes_per_sec, pending = (double) round->pending_bytes;
         double factor = bandwidth > 0 ? (double) round->dirty_bytes_per_sec / bandwidth : 1;
-        double usec = (double) round->elapsed_usec, limit = (double) history->limit_usec - (double) the->config->overhead_usec;
+        double usec = (double) round->elapsed_usec, limit = (double) history->limit_usec - (double) the->config->overhead_usec - (double) round->scan_usec;
 
         if (history->n > 1 && history->records[history->n - 2].pending_bytes > 0)
                 factor = pending / (double) history->records[history->n - 2].pending_bytes;
@@ -375,7 +374,8 @@ PolicyDecision policy_decide(const PolicyConfig *config, PolicyHistory *history)
                 .can_postcopy = config->postcopy && !history->no_postcopy,
                 .at_minimum = !history->stalled || round->pending_bytes <= percent_of(history->target_bytes, 100 + config->stall_margin_percent),
         };
-        bool round_ended = round->sample == POLICY_SAMPLE_ROUND, short_enough;
+        uint64_t fixed_usec = config->overhead_usec + round->scan_usec;
+        bool round_ended = round->sample == POLICY_SAMPLE_ROUND;
 
         if (history->limit_usec == 0)
                 history->limit_usec = config->downtime_usec;
@@ -383,9 +383,9 @@ PolicyDecision policy_decide(const PolicyConfig *config, PolicyHistory *history)
                 return decision_new(&the, POLICY_STOP_AND_COPY, POLICY_REASON_IDLE);
         if (the.expected_usec == UINT64_MAX)
                 return go_on(&the, POLICY_REASON_NO_BANDWIDTH);
+        the.short_enough = the.expected_usec - fixed_usec <= fixed_usec / 4;
         /* A limit below the fixed part cannot be met; what can be done is to add nothing to it. */
-        short_enough = the.expected_usec - config->overhead_usec <= config->overhead_usec / 4;
-        if (round_ended && (the.expected_usec <= history->limit_usec || short_enough))
+        if (round_ended && (the.expected_usec <= history->limit_usec || (the.short_enough && config->kind != POLICY_MINIMAL_DOWNTIME)))
                 return below_limit(&the);
         if (config->deadline_usec > 0 && round->elapsed_usec >= config->deadline_usec)
                 return finish(&the, config->deadline_action, POLICY_REASON_DEADLINE);

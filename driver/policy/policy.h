@@ -86,7 +86,7 @@ typedef struct PolicyConfig {
         uint64_t deadline_usec;          /* since the start; 0: none */
         PolicyAction deadline_action;    /* POSTCOPY, STOP_AND_COPY or ABORT; POSTCOPY means STOP_AND_COPY where it is not allowed */
 
-        uint64_t overhead_usec;          /* stop, device state's loading, resume: as measured */
+        uint64_t overhead_usec;          /* stop, device state's loading, resume, without the last scan: as measured */
 } PolicyConfig;
 
 typedef enum PolicySample {
@@ -102,6 +102,7 @@ typedef struct PolicyRound {
         uint64_t elapsed_usec;            /* since the first byte */
         uint64_t pending_bytes;           /* what may move while the guest runs, or after */
         uint64_t stopcopy_bytes;          /* what moves only while it is stopped */
+        uint64_t scan_usec;               /* what the last exact sync took: the last one of all lies in the blackout */
         uint64_t bandwidth_bytes_per_sec; /* over sending time; 0: not known */
         uint64_t dirty_bytes_per_sec;     /* over the last round */
 } PolicyRound;
@@ -177,7 +178,7 @@ void policy_cannot(PolicyHistory *history, PolicyAction action);
 /* The configuration has changed in mid-job, e.g. migrate-setmaxdowntime: the limit begins anew. */
 void policy_reconfigured(PolicyHistory *history);
 
-/* Overhead, plus all that is pending over the bandwidth, microseconds; UINT64_MAX without a bandwidth. */
+/* Overhead and scan, plus all that is pending over the bandwidth, microseconds; UINT64_MAX without a bandwidth. */
 uint64_t policy_expected_downtime(const PolicyConfig *config, const PolicyRound *round);
 /* What is pending over the bandwidth, with the guest running, microseconds; UINT64_MAX: not known. */
 uint64_t policy_remaining_usec(const PolicyRound *round);

@@ -18,5 +18,7 @@ typedef struct VirtFerryCommand {
 
 /* Prints what virt-ferry can do: to users who ask, and to those who asked for something else. */
 int virt_ferry_help(int argc, char **argv);
+/* Runs migration policies over a guest and a link that are only numbers, or over recorded rounds. */
+int virt_ferry_simulate(int argc, char **argv);
 /* Checks whether this host can run guests and migrate them. */
 int virt_ferry_validate(int argc, char **argv);
