@@ -32,6 +32,8 @@ typedef struct Key {
 
 static const char *const huge_choices[] = { "within_size", "advise", "never", NULL };
 
+static const char *const image_format_choices[] = { "raw", "zstd", NULL };
+
 static const Key keys[] = {
         { "unix_sock_group", KEY_STRING, offsetof(DaemonConfig, unix_sock_group) },
         { "unix_sock_rw_perms", KEY_MODE, offsetof(DaemonConfig, unix_sock_rw_perms) },
@@ -54,6 +56,7 @@ static const Key keys[] = {
         { "ram_huge", KEY_CHOICE, offsetof(DaemonConfig, ram_huge), .choices = huge_choices },
         { "ram_size", KEY_STRING, offsetof(DaemonConfig, ram_size) },
         { "guest_slice", KEY_STRING, offsetof(DaemonConfig, guest_slice) },
+        { "save_image_format", KEY_CHOICE, offsetof(DaemonConfig, save_image_format), .choices = image_format_choices },
         { "emulator", KEY_STRING, offsetof(DaemonConfig, emulator) },
         { "log_level", KEY_LEVEL, offsetof(DaemonConfig, log_level), 1, 4 },
 };

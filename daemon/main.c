@@ -210,6 +210,7 @@ static DriverConfig daemon_driver_config(const Daemon *daemon) {
                 .emulator = daemon->config.emulator,
                 .hugetlbfs = daemon->config.hugetlbfs_mount,
                 .network_uri = daemon->config.network_uri,
+                .save_image_format = daemon->config.save_image_format,
                 .ram_huge = daemon->config.ram_huge,
                 .ram_size = daemon->config.ram_size,
                 .guest_slice = daemon_guest_slice(&daemon->config),

@@ -27,6 +27,8 @@ int driver_domain_job_info(DriverClient *client, const unsigned char *uuid, virD
                 return r;
         if (domain->migration)
                 job_stats_info(domain->migration, ret_info);
+        else if (domain->snapshot)
+                snapshot_stats_info(domain->snapshot, ret_info);
         else
                 *ret_info = (virDomainJobInfo){ .type = VIR_DOMAIN_JOB_NONE };
         return 0;
@@ -88,6 +90,12 @@ int driver_domain_job_stats(DriverClient *client, const unsigned char *uuid, uns
         r = driver_check_active(domain, reterr);
         if (r < 0)
                 return r;
+        if (domain->snapshot) {
+                r = snapshot_stats_params(domain->snapshot, ret_params, ret_n_params, reterr);
+                if (r >= 0)
+                        *ret_type = VIR_DOMAIN_JOB_UNBOUNDED;
+                return r;
+        }
         if (!domain->migration) {
                 *ret_type = VIR_DOMAIN_JOB_NONE;
                 *ret_params = NULL;
@@ -111,6 +119,8 @@ int driver_domain_job_abort(DriverClient *client, const unsigned char *uuid, uns
                 r = driver_find_active(client, uuid, &domain, reterr);
         if (r < 0)
                 return r;
+        if (domain->snapshot)
+                return snapshot_abort(domain->snapshot, reterr);
         if (!domain->migration)
                 return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("no job is active on the domain"));
         if (domain->migration->incoming)

@@ -123,7 +123,7 @@ int driver_domain_undefine(DriverClient *client, const unsigned char *uuid, unsi
         Domain *domain = NULL;
         int r;
 
-        /* Saved images, snapshots and NVRAM that a client wants gone as well: there are none but NVRAM. */
+        /* Snapshots and checkpoints that a client wants gone as well: there are none. */
         r = driver_check_flags(flags,
                                VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
                                        VIR_DOMAIN_UNDEFINE_NVRAM | VIR_DOMAIN_UNDEFINE_KEEP_NVRAM |
@@ -136,6 +136,15 @@ int driver_domain_undefine(DriverClient *client, const unsigned char *uuid, unsi
         if (!domain->config)
                 return modify_end(domain, error_set(reterr, VIR_ERR_OPERATION_INVALID,
                                                     _("cannot undefine transient domain '%s'"), domain->name));
+        if (driver_managed_save_exists(driver, domain)) {
+                if (!(flags & VIR_DOMAIN_UNDEFINE_MANAGED_SAVE))
+                        return modify_end(domain, error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                                            _("cannot undefine domain '%s' with a managed save: say --managed-save to remove it, too"),
+                                                            domain->name));
+                r = driver_managed_save_remove(driver, domain, reterr);
+                if (r < 0)
+                        return modify_end(domain, r);
+        }
         if (domain->config->os.nvram && !domain_is_active(domain) &&
             g_file_test(domain->config->os.nvram, G_FILE_TEST_EXISTS)) {
                 if (flags & VIR_DOMAIN_UNDEFINE_NVRAM)
@@ -214,6 +223,10 @@ int driver_domain_create(DriverClient *client, const unsigned char *uuid, unsign
         else if (!domain->config)
                 r = error_set(reterr, VIR_ERR_OPERATION_INVALID,
                               _("domain '%s' is transient: it cannot be started again"), domain->name);
+        else if (driver_managed_save_exists(client->driver, domain) && !(flags & VIR_DOMAIN_START_FORCE_BOOT))
+                r = driver_managed_save_start(client->driver, domain, flags, reterr);
+        else if (flags & VIR_DOMAIN_START_FORCE_BOOT && (r = driver_managed_save_remove(client->driver, domain, reterr)) < 0)
+                ;
         else
                 r = start(client->driver, domain, domain_def_copy(domain->config), flags, reterr);
         if (r >= 0 && ret_ref)

@@ -35,7 +35,7 @@ static unsigned state_bit(const Domain *domain) {
         }
 }
 
-static bool selected(const Domain *domain, unsigned flags) {
+static bool selected(const Driver *driver, const Domain *domain, unsigned flags) {
         return wanted(flags, LIST_ACTIVE,
                       domain_is_active(domain) ? VIR_CONNECT_LIST_DOMAINS_ACTIVE : VIR_CONNECT_LIST_DOMAINS_INACTIVE) &&
                wanted(flags, LIST_PERSISTENT,
@@ -43,7 +43,10 @@ static bool selected(const Domain *domain, unsigned flags) {
                wanted(flags, LIST_STATE, state_bit(domain)) &&
                wanted(flags, LIST_AUTOSTART,
                       domain->autostart ? VIR_CONNECT_LIST_DOMAINS_AUTOSTART : VIR_CONNECT_LIST_DOMAINS_NO_AUTOSTART) &&
-               wanted(flags, LIST_SAVE, VIR_CONNECT_LIST_DOMAINS_NO_MANAGEDSAVE) &&
+               ((flags & LIST_SAVE) == 0 ||
+                wanted(flags, LIST_SAVE,
+                       driver_managed_save_exists(driver, domain) ? VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE
+                                                                  : VIR_CONNECT_LIST_DOMAINS_NO_MANAGEDSAVE)) &&
                wanted(flags, LIST_SNAPSHOT, VIR_CONNECT_LIST_DOMAINS_NO_SNAPSHOT) &&
                wanted(flags, LIST_CHECKPOINT, VIR_CONNECT_LIST_DOMAINS_NO_CHECKPOINT);
 }
@@ -63,7 +66,7 @@ int driver_list_domains(DriverClient *client, unsigned flags, DomainRef **ret_re
         all = domain_list_all(client->driver->list);
         refs = g_new0(DomainRef, all->len + 1);
         for (guint i = 0; i < all->len; i++)
-                if (selected(g_ptr_array_index(all, i), flags))
+                if (selected(client->driver, g_ptr_array_index(all, i), flags))
                         domain_get_ref(g_ptr_array_index(all, i), &refs[n++]);
         *ret_refs = refs;
         *ret_n = n;

@@ -66,6 +66,10 @@ static void on_migrating_guest_io_error(Domain *domain, const char *disk, void *
         fiber_cond_broadcast(&migration->changed);
 }
 
+static void on_snapshot_guest_exited(Domain *domain, void *userdata) {
+        snapshot_guest_exited(domain->snapshot);
+}
+
 static void driver_configure(Driver *driver, const DriverConfig *config) {
         const char *helpers = config->helper_dir;
 
@@ -85,6 +89,13 @@ static void driver_configure(Driver *driver, const DriverConfig *config) {
         driver->guests.default_emulator = keep(driver, config->emulator);
         driver->guests.migrating_guest_exited = on_migrating_guest_exited;
         driver->guests.migrating_guest_io_error = on_migrating_guest_io_error;
+        driver->guests.snapshot_guest_exited = on_snapshot_guest_exited;
+        driver->snapshots = (SnapshotContext){
+                .guests = &driver->guests,
+                .engine_helper = keep_path(driver, helpers, "virt-ferry-engine"),
+                .dir = keep_path(driver, config->lib_dir, "save"),
+                .compression = image_compression_from_string(config->save_image_format) == IMAGE_ZSTD ? IMAGE_ZSTD : IMAGE_RAW,
+        };
         driver->migrations = (MigrationContext){
                 .guests = &driver->guests,
                 .records = job_records_new(driver->bus),
@@ -109,6 +120,8 @@ static int driver_prepare(Driver *driver, const DriverConfig *config, GError **r
         for (size_t i = 0; r >= 0 && i < G_N_ELEMENTS(dirs); i++)
                 r = dir_make(dirs[i], 0711, reterr);
         if (r >= 0)
+                r = dir_make(driver->snapshots.dir, 0700, reterr);
+        if (r >= 0)
                 r = store_init(&driver->guests.store, config->config_dir, config->state_dir, reterr);
         if (r >= 0 && config->guest_slice)
                 r = scope_manager_new(driver->event, config->guest_slice, &driver->scopes, reterr);
@@ -132,6 +145,8 @@ static void driver_recover(Driver *driver) {
 
                 if (domain->migration_saved)
                         migration_recover(&driver->migrations, domain);
+                if (domain->snapshot_saved)
+                        snapshot_recover(&driver->snapshots, domain);
         }
         log_debug("%u guests run, %u have ended, %u definitions cannot be read", domain_list_active(driver->list), lost,
                   bad);
@@ -288,6 +303,7 @@ static unsigned driver_running_jobs(const Driver *driver) {
                 n += domain->migration && domain->migration->phase != MIGRATION_PHASE_UNKNOWN &&
                      domain->migration->phase != MIGRATION_PHASE_POSTCOPY &&
                      domain->migration->phase != MIGRATION_PHASE_POSTCOPY_PAUSED;
+                n += domain->snapshot != NULL;
         }
         return n;
 }
@@ -305,6 +321,8 @@ void driver_quiesce(Driver *driver, uint64_t timeout_usec) {
                         migration_src_abort(domain->migration, NULL);
                 else if (domain->migration)
                         migration_dst_client_gone(domain->migration);
+                if (domain->snapshot)
+                        snapshot_abort(domain->snapshot, NULL);
         }
         driver_attempts_cancel(driver);
         while ((driver_running_jobs(driver) > 0 || driver->attempts->len > 0 || driver->probing) &&

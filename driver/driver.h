@@ -40,6 +40,7 @@ typedef struct DriverConfig {
         const char *hugetlbfs;    /* mount point of hugetlbfs, NULL: found in /proc/mounts */
         const char *ram_size;    /* tmpfs size= limit: "80%", "16G"; NULL: none */
         const char *guest_slice; /* where guests and helpers get scopes of their own if a service manager started us; NULL: nowhere */
+        const char *save_image_format; /* of save images: "raw" (default, also NULL), "zstd" */
         const char *ram_huge;     /* tmpfs huge= policy: "advise" (default), "within_size", "never" */
         const char *network_uri;  /* libvirt's network daemon, for interfaces of type network; NULL: network:///system */
         const char *socket_path;  /* our own RPC socket, for peer-to-peer migration */
@@ -144,6 +145,28 @@ int driver_domain_suspend(DriverClient *client, const unsigned char *uuid, GErro
 int driver_domain_resume(DriverClient *client, const unsigned char *uuid, GError **reterr);
 int driver_domain_get_autostart(DriverClient *client, const unsigned char *uuid, bool *ret_on, GError **reterr);
 int driver_domain_set_autostart(DriverClient *client, const unsigned char *uuid, bool on, GError **reterr);
+
+/* ---- save images ---- */
+
+typedef struct DriverSaveArgs {
+        const char *path;   /* absolute; NULL: a managed save */
+        const char *xml;    /* instead of the domain's own definition; NULL: that */
+        const char *format; /* "raw", "zstd"; NULL: as configured */
+        unsigned flags;     /* VIR_DOMAIN_SAVE_* */
+} DriverSaveArgs;
+
+/* Saves a running or paused domain and ends it. */
+int driver_domain_save(DriverClient *client, const unsigned char *uuid, const DriverSaveArgs *args, GError **reterr); /* [fiber] */
+/* Starts a domain from an image; format is not looked at. */
+int driver_domain_restore(DriverClient *client, const DriverSaveArgs *args, GError **reterr);                        /* [fiber] */
+int driver_domain_has_managed_save(DriverClient *client, const unsigned char *uuid, unsigned flags, bool *ret_yes, GError **reterr);
+int driver_domain_remove_managed_save(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr); /* [fiber] */
+/* The definition in an image; uuid NULL: at path, else the domain's managed save. flags: VIR_DOMAIN_SAVE_IMAGE_XML_SECURE. */
+int driver_save_image_xml(DriverClient *client, const unsigned char *uuid, const char *path, unsigned flags, char **ret_xml,
+                          GError **reterr);                                                                         /* [fiber] */
+/* Replaces it. flags: VIR_DOMAIN_SAVE_RUNNING, _PAUSED. */
+int driver_save_image_define(DriverClient *client, const unsigned char *uuid, const char *path, const char *xml, unsigned flags,
+                             GError **reterr);                                                                      /* [fiber] */
 
 /* ---- what a domain is and does ---- */
 

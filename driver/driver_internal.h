@@ -6,11 +6,13 @@
 #include "driver/driver.h"
 #include "driver/guest/guest.h"
 #include "driver/migration/migration.h"
+#include "driver/snapshot/snapshot.h"
 
 struct Driver {
         sd_event *event;
         GuestManager guests;
         MigrationContext migrations;
+        SnapshotContext snapshots;
         QemuCapsCache *caps;
         DomainList *list;
         EventBus *bus;
@@ -37,6 +39,11 @@ struct DriverClient {
 void driver_console_release(Driver *driver);
 /* api_migration_job.c: gives up what has not come to an end; each then ends in its own time. */
 void driver_attempts_cancel(Driver *driver);
+
+/* api_save.c: the domain's managed save. Whether there is one; removing it; starting the (inactive) domain from it, flags: VIR_DOMAIN_START_*. */
+bool driver_managed_save_exists(const Driver *driver, const Domain *domain);
+int driver_managed_save_remove(const Driver *driver, const Domain *domain, GError **reterr);
+int driver_managed_save_start(Driver *driver, Domain *domain, unsigned flags, GError **reterr);
 
 /* VIR_ERR_OPERATION_DENIED for a read-only client. what names the call ("start"). */
 int driver_check_write(const DriverClient *client, const char *what, GError **reterr);

@@ -217,12 +217,7 @@ HANDLER(get_security_model) {
         return 0;
 }
 
-/* ---- what every domain has none of: saved images, snapshots, checkpoints ---- */
-
-HANDLER(has_managed_save_image) {
-        const remote_domain_has_managed_save_image_args *args = argp;
-        return dispatch_require_domain(call, &args->dom, reterr);
-}
+/* ---- what every domain has none of: snapshots, checkpoints ---- */
 
 HANDLER(snapshot_num) {
         const remote_domain_snapshot_num_args *args = argp;
@@ -272,8 +267,6 @@ static const Procedure procedures[] = {
           .func = is_active },
         { PROCEDURE(DOMAIN_IS_PERSISTENT), ARGS(remote_domain_is_persistent_args), RET(remote_domain_is_persistent_ret),
           .func = is_persistent },
-        { PROCEDURE(DOMAIN_HAS_MANAGED_SAVE_IMAGE), ARGS(remote_domain_has_managed_save_image_args),
-          RET(remote_domain_has_managed_save_image_ret), .func = has_managed_save_image },
         { PROCEDURE(DOMAIN_SNAPSHOT_NUM), ARGS(remote_domain_snapshot_num_args), RET(remote_domain_snapshot_num_ret),
           .func = snapshot_num },
         { PROCEDURE(DOMAIN_SNAPSHOT_LIST_NAMES), ARGS(remote_domain_snapshot_list_names_args),

@@ -8,6 +8,7 @@ const Program *program_find(uint32_t number, uint32_t version) {
         static const ProcedureTable *const remote_tables[] = {
                 &connect_procedures, &host_procedures,    &lookup_procedures, &domain_procedures, &info_procedures,
                 &stats_procedures,   &migrate_procedures, &event_procedures,  &empty_procedures,  &volume_procedures,
+                &save_procedures,
         };
         static const ProcedureTable *const qemu_tables[] = { &qemu_procedures };
         static const Program programs[] = {

@@ -62,4 +62,5 @@ extern const ProcedureTable migrate_procedures;  /* dispatch_migrate.c */
 extern const ProcedureTable event_procedures;    /* dispatch_event.c */
 extern const ProcedureTable empty_procedures;    /* dispatch_empty.c */
 extern const ProcedureTable volume_procedures;   /* dispatch_volume.c */
+extern const ProcedureTable save_procedures;     /* dispatch_save.c */
 extern const ProcedureTable qemu_procedures;     /* dispatch_qemu.c */

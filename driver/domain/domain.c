@@ -21,6 +21,7 @@ Domain *domain_unref(Domain *domain) {
         domain_def_free(domain->live);
         json_object_put(domain->migration_saved);
         g_free(domain->arrived);
+        json_object_put(domain->snapshot_saved);
         virTypedParamsFree(domain->completed, domain->n_completed);
         g_free(domain->name);
         g_free(domain);

@@ -22,6 +22,7 @@
 
 typedef struct Qemu Qemu;           /* driver/qemu/process.h */
 typedef struct Migration Migration; /* driver/migration/migration.h */
+typedef struct Snapshot Snapshot;   /* driver/snapshot/snapshot.h */
 typedef struct Console Console;     /* driver/console.h */
 typedef struct DomainList DomainList;
 
@@ -58,6 +59,8 @@ typedef struct Domain {
         Migration *migration;         /* driver/migration's: the running job; NULL: none */
         char *arrived;                /* driver/migration's: the migration that this guest has come by; NULL: none */
         json_object *migration_saved; /* driver/migration's: what a restarted daemon needs to settle the job */
+        Snapshot *snapshot;           /* driver/snapshot's: the running job; NULL: none */
+        json_object *snapshot_saved;  /* driver/snapshot's: as migration_saved */
         virTypedParameterPtr completed; /* statistics of the last finished job */
         int n_completed;
 } Domain;

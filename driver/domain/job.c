@@ -15,6 +15,8 @@ const char *job_kind_to_string(JobKind kind) {
                 [JOB_MIGRATION_OUT] = "migration-out",
                 [JOB_MIGRATION_IN] = "migration-in",
                 [JOB_POSTCOPY_IN] = "postcopy-in",
+                [JOB_SAVE] = "save",
+                [JOB_RESTORE] = "restore",
         };
 
         return kind >= 0 && kind < _JOB_KIND_MAX ? names[kind] : "invalid";
@@ -35,6 +37,13 @@ static int job_check(const DomainJob *job, const char *domain, const char *what,
                 return error_set(reterr, VIR_ERR_OPERATION_INVALID,
                                  _("part of the memory of domain '%s' is still on the host that it comes from (postcopy): '%s' has to wait until all of it has arrived"),
                                  domain, what);
+        if (job->kind == JOB_SAVE && access != JOB_ACCESS_ALWAYS)
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                 _("domain '%s' is being saved: '%s' has to wait until that has ended, or abort it with domjobabort"), domain,
+                                 what);
+        if (job->kind == JOB_RESTORE && access != JOB_ACCESS_ALWAYS)
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                 _("domain '%s' is being restored: '%s' has to wait until that has ended"), domain, what);
         return 0;
 }
 

@@ -20,11 +20,13 @@ typedef enum JobKind {
         JOB_MIGRATION_OUT,
         JOB_MIGRATION_IN,
         JOB_POSTCOPY_IN, /* it runs here already, but memory is missing */
+        JOB_SAVE,    /* into an image */
+        JOB_RESTORE, /* out of one */
         _JOB_KIND_MAX,
         _JOB_KIND_INVALID = -22,
 } JobKind;
 
-/* "none", "migration-out", "migration-in", "postcopy-in". */
+/* "none", "migration-out", "migration-in", "postcopy-in", "save", "restore". */
 const char *job_kind_to_string(JobKind kind);
 
 /* What a short change needs to be allowed during a long job. */

@@ -32,6 +32,7 @@
 #include "driver/base/monitor.h"
 #include "driver/base/spawn.h"
 #include "driver/base/uapi.h"
+#include "driver/engine/engine_internal.h"
 #include "driver/engine/guest_map.h"
 #include "driver/engine/stats.h"
 
@@ -675,4 +676,15 @@ int engine_source_unprotect(const EngineRamBlock *blocks, unsigned n_blocks, pid
                 }
         }
         return 0;
+}
+
+/* ---- for engine_image.c ---- */
+
+int engine_call(Engine *engine, const char *command, json_object *arguments, const int *fds, size_t n_fds, uint64_t timeout_usec,
+                json_object **ret_result, GError **reterr) {
+        return call(engine, command, arguments, fds, n_fds, timeout_usec, ret_result, reterr);
+}
+
+void engine_set_stats(Engine *engine, json_object *stats) {
+        stats_from_json(stats, &engine->stats);
 }

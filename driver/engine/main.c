@@ -31,6 +31,8 @@
 #include "driver/engine/dest.h"
 #include "driver/engine/engine.h"
 #include "driver/engine/private_ram.h"
+#include "driver/engine/load.h"
+#include "driver/engine/save.h"
 #include "driver/engine/source.h"
 #include "driver/engine/stats.h"
 #include "driver/engine/wire.h"
@@ -44,6 +46,8 @@ typedef struct Helper {
         Ctl *ctl;
         Source *source;
         Dest *dest;
+        Save *save;
+        Load *load;
         bool daemon_gone, guest_gone, quit;
         uint64_t orphan_usec; /* since when the daemon is gone */
         uint64_t last_tick_usec;
@@ -209,12 +213,56 @@ static void cmd_source_cancel(Helper *helper, CtlCall *call, json_object *argume
         source_cancel(helper->source, call);
 }
 
+/* Blocks, image and device state of a save or a load. NULL when they make no sense. */
+static EngineRamBlock *parse_image(Helper *helper, json_object *arguments, int *fds, size_t n_fds, unsigned *ret_n, int *ret_image_fd,
+                                   int *ret_device_fd) {
+        json_object *list = json_get(arguments, "blocks");
+        if (helper->source || helper->dest || helper->save || helper->load || !list || !json_object_is_type(list, json_type_array) ||
+            n_fds != json_object_array_length(list) + 2)
+                return NULL;
+        EngineRamBlock *blocks = parse_blocks(arguments, fds, n_fds - 2, ret_n);
+        if (!blocks)
+                return NULL;
+        *ret_image_fd = FD_STEAL(fds[n_fds - 2]);
+        *ret_device_fd = FD_STEAL(fds[n_fds - 1]);
+        return blocks;
+}
+
+static void cmd_save(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
+        EngineSaveArgs args = {
+                .compression = (ImageCompression) json_get_uint64(arguments, "compression", 0),
+                .running = json_get_bool(arguments, "running", false),
+                .xml = json_get_string(arguments, "xml"),
+        };
+        g_autofree EngineRamBlock *blocks = NULL;
+        if (args.xml && args.compression < IMAGE_COMPRESSION_MAX_)
+                blocks = parse_image(helper, arguments, fds, n_fds, &args.n_blocks, &args.image_fd, &args.device_state_fd);
+        if (!blocks)
+                return reply_error(call, VIR_ERR_INVALID_ARG, _("the migration engine was asked for something that it cannot do"));
+        args.blocks = blocks;
+        helper->save = save_start(&args, helper->ctl, call);
+}
+
+static void cmd_load(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
+        EngineLoadArgs args = { 0 };
+        g_autofree EngineRamBlock *blocks =
+                parse_image(helper, arguments, fds, n_fds, &args.n_blocks, &args.image_fd, &args.device_state_fd);
+        if (!blocks)
+                return reply_error(call, VIR_ERR_INVALID_ARG, _("the migration engine was asked for something that it cannot do"));
+        args.blocks = blocks;
+        helper->load = load_start(&args, helper->ctl, call);
+}
+
 static void cmd_query_pending(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
         if (helper->source)
                 return source_query_pending(helper->source, json_get_bool(arguments, "exact", false), call);
         EngineStats stats = { 0 };
         if (helper->dest)
                 dest_stats(helper->dest, &stats);
+        if (helper->save)
+                save_stats(helper->save, &stats);
+        if (helper->load)
+                load_stats(helper->load, &stats);
         ctl_reply(call, stats_to_json(&stats));
 }
 
@@ -233,6 +281,8 @@ static const struct {
         { "source-stop-and-copy", cmd_source_stop_and_copy, NEED_SOURCE },
         { "source-commit", cmd_source_commit, NEED_SOURCE },
         { "source-cancel", cmd_source_cancel, NEED_SOURCE },
+        { "save", cmd_save, NEED_NOTHING },
+        { "load", cmd_load, NEED_NOTHING },
         { "query-pending", cmd_query_pending, NEED_NOTHING },
 };
 
@@ -259,6 +309,9 @@ static void daemon_lost(Helper *helper) {
 
 /* Whether nothing is left to do. */
 static bool is_over(Helper *helper) {
+        /* An image that nobody waits for is of no use to anybody. */
+        if (helper->save || helper->load)
+                return helper->daemon_gone || (helper->save && save_finished(helper->save)) || (helper->load && load_finished(helper->load));
         if ((helper->source && source_finished(helper->source)) || (helper->dest && dest_finished(helper->dest)))
                 return true;
         if (!helper->daemon_gone)
@@ -317,6 +370,8 @@ static int run(int control_fd) {
         /* Also takes off what write protection is left. */
         helper.source = source_free(helper.source);
         helper.dest = dest_free(helper.dest);
+        helper.save = save_free(helper.save);
+        helper.load = load_free(helper.load);
         last_flush(helper.ctl);
         helper.ctl = ctl_free(helper.ctl);
         return EXIT_SUCCESS;

@@ -88,7 +88,7 @@ int guest_parse(GuestManager *manager, const char *xml, unsigned parse_flags, co
 
 void guest_drop_if_gone(GuestManager *manager, Domain *domain) {
         /* A migration that has lost its guest still has to answer its client. */
-        if (!domain->config && !domain_is_active(domain) && !domain->migration)
+        if (!domain->config && !domain_is_active(domain) && !domain->migration && !domain->snapshot)
                 domain_list_remove(manager->list, domain);
 }
 
@@ -133,6 +133,8 @@ static void on_exited(Qemu *qemu, int status, void *userdata) {
         domain_emit_lifecycle(domain, manager->bus, VIR_DOMAIN_EVENT_STOPPED, detail);
         if (domain->migration)
                 manager->migrating_guest_exited(domain, manager->userdata);
+        if (domain->snapshot)
+                manager->snapshot_guest_exited(domain, manager->userdata);
         guest_drop_if_gone(manager, domain);
 }
 

@@ -31,6 +31,8 @@ typedef struct GuestManager {
         void (*migrating_guest_exited)(Domain *domain, void *userdata);
         /* driver/migration's: a disk of it has failed meanwhile. */
         void (*migrating_guest_io_error)(Domain *domain, const char *disk, void *userdata);
+        /* driver/snapshot's: the guest has ended while it was being saved or restored. */
+        void (*snapshot_guest_exited)(Domain *domain, void *userdata);
         void *userdata;
 } GuestManager;
 

@@ -41,6 +41,8 @@ int guest_save(GuestManager *manager, Domain *domain) {
         json_add(status, "qemu", qemu_save(domain->qemu));
         if (domain->migration_saved)
                 json_add(status, "migration", json_object_get(domain->migration_saved));
+        if (domain->snapshot_saved)
+                json_add(status, "snapshot", json_object_get(domain->snapshot_saved));
         r = store_save_status(&manager->store, domain->name, status, &error);
         if (r < 0)
                 log_debug("domain '%s': state cannot be saved: %s", domain->name, error->message);
@@ -74,7 +76,7 @@ static void guest_lost(GuestManager *manager, Domain *domain, json_object *statu
         domain->id = -1;
         domain_set_state(domain, VIR_DOMAIN_SHUTOFF, VIR_DOMAIN_SHUTOFF_UNKNOWN);
         /* What a migration left is removed by driver/migration, which then drops the domain. */
-        if (!domain->migration_saved)
+        if (!domain->migration_saved && !domain->snapshot_saved)
                 guest_drop_if_gone(manager, domain);
 }
 
@@ -108,6 +110,7 @@ static int guest_reattach(GuestManager *manager, const char *name, GError **rete
         domain->max_postcopy_speed_mib = json_get_uint64(status, "max-postcopy-speed", 0);
         domain->migration_saved = json_object_get(json_get(status, "migration"));
         domain->arrived = g_strdup(json_get_string(status, "arrived"));
+        domain->snapshot_saved = json_object_get(json_get(status, "snapshot"));
         link = guest_link_new(manager, domain);
         r = qemu_reattach(manager->event, &manager->settings, json_get(status, "qemu"), &guest_qemu_callbacks, link,
                           &domain->qemu, reterr);

@@ -20,8 +20,7 @@
 
 #define HELPER_END_USEC (5 * USEC_PER_SEC)
 
-/* Ends the helper of an earlier daemon, if that pid is still one. */
-static void end_helper(const MigrationContext *context, pid_t pid) {
+void recover_end_helper(const char *helper, pid_t pid) {
         g_autofree char *link_path = g_strdup_printf("/proc/%d/exe", (int) pid);
         g_autofree char *program = NULL, *wanted = NULL;
         _cleanup_fd_ int pidfd = -EBADF;
@@ -32,7 +31,7 @@ static void end_helper(const MigrationContext *context, pid_t pid) {
         if (pidfd < 0)
                 return;
         program = g_file_read_link(link_path, NULL);
-        wanted = g_path_get_basename(context->engine_helper);
+        wanted = g_path_get_basename(helper);
         if (program) {
                 g_autofree char *name = g_path_get_basename(program);
 
@@ -94,7 +93,7 @@ static bool recover_source_postcopy(Migration *migration, const MigrationContext
                 migration->engine = engine_unref(migration->engine);
                 migration->phase = MIGRATION_PHASE_STOP_AND_COPY;
         }
-        end_helper(context, helper);
+        recover_end_helper(context->engine_helper, helper);
         if (migration->phase != MIGRATION_PHASE_POSTCOPY && migration->phase != MIGRATION_PHASE_POSTCOPY_PAUSED)
                 return false;
         migration->phase = MIGRATION_PHASE_POSTCOPY;
@@ -132,7 +131,7 @@ void migration_recover(MigrationContext *context, Domain *domain) {
         bool committed;
 
         if (!postcopy || !domain->qemu)
-                end_helper(context, helper);
+                recover_end_helper(context->engine_helper, helper);
         committed = migration_was_committed(record);
         if (!domain->qemu || phase == _MIGRATION_PHASE_INVALID) {
                 if (record)
@@ -155,7 +154,7 @@ void migration_recover(MigrationContext *context, Domain *domain) {
                         return;
         } else if (!incoming && postcopy && recover_source_postcopy(migration, context, helper))
                 return;
-        end_helper(context, helper);
+        recover_end_helper(context->engine_helper, helper);
         committed = migration_was_committed(record);
         if (incoming)
                 recover_destination(migration, committed);

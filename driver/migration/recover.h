@@ -16,3 +16,5 @@
  * one at once, and the source one when the migration is resumed.
  */
 void migration_recover(MigrationContext *context, Domain *domain);
+/* Ends the engine's helper that an earlier daemon has started, if that pid is still one of the program named helper. Fiber. */
+void recover_end_helper(const char *helper, pid_t pid);

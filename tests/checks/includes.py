@@ -20,7 +20,7 @@ ALLOWED = [
     ("driver/migration/", ("driver/base/", "xml/", "driver/domain/", "driver/qemu/", "driver/guest/", "driver/policy/",
                            "driver/engine/engine.h")),
     ("driver/snapshot/", ("driver/base/", "xml/", "driver/domain/", "driver/qemu/", "driver/guest/", "driver/image/",
-                          "driver/migration/migration.h", "driver/engine/engine.h")),
+                          "driver/migration/", "driver/engine/engine.h", "driver/engine/engine_image.h")),
     ("driver/", ("driver/", "xml/")),
     ("daemon/rpc/", ("driver/driver.h", "driver/base/", "daemon/auth/", "daemon/")),
     ("daemon/dbus/", ("driver/driver.h", "driver/base/", "daemon/auth/", "daemon/")),

@@ -111,13 +111,15 @@ static void test_example(void **state) {
         int r = config_parse(&config, "virtferryd.conf", uncommented, &error);
         if (r < 0)
                 fail_msg("%s", error->message);
-        assert_int_equal(n, 23);
+        assert_int_equal(n, 24);
         assert_string_equal(config.ram_huge, "advise");
+        assert_string_equal(config.save_image_format, "raw");
         g_clear_pointer(&config.ram_huge, g_free);
         assert_string_equal(config.guest_slice, "machine.slice");
         g_clear_pointer(&config.guest_slice, g_free);
         assert_string_equal(config.migration_policy, "balanced");
         g_clear_pointer(&config.migration_policy, g_free);
+        g_clear_pointer(&config.save_image_format, g_free);
         assert_memory_equal(&config, &fresh, sizeof(config));
 }
 

@@ -227,7 +227,7 @@ class Python(unittest.TestCase):
         domain = connection.defineXML(GUEST.format(name='vm1'))
         text = self.refused(libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_FROM_QEMU, domain.suspend)
         self.assertTrue(text.startswith('Requested operation is not valid: '), text)
-        self.refused(libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_FROM_RPC, domain.managedSave)
+        self.refused(libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_FROM_RPC, domain.snapshotCreateXML, '<domainsnapshot/>')
 
     def test_read_only(self):
         daemon = self.daemon()

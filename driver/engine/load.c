@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Theory of operation: the whole image before the guest runs. Workers take 2 MiB of a RAM block at a time. Where all of it holds data, one large folio is
+ * taken for it first; pages that the image does not have are never touched, so the guest takes as much memory as it did when it was saved. Each chunk is read
+ * straight to its place and checked there. When memory is complete the lead thread hands QEMU the device state.
+ */
+
+#include "driver/engine/load.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "driver/base/clock.h"
+#include "driver/base/error.h"
+#include "driver/base/i18n.h"
+#include "driver/base/io.h"
+#include "driver/base/uapi.h"
+#include "driver/engine/ram_block.h"
+#include "driver/engine/stats.h"
+#include "driver/engine/worker.h"
+#include "driver/image/image_reader.h"
+
+#define WORKERS_MAX 4
+#define PIECE_CHUNKS (RAM_BLOCK_LARGE_BYTES / IMAGE_CHUNK_DATA_BYTES)
+#define STATS_USEC (200 * USEC_PER_MSEC)
+#define DEVICE_CHUNK_BYTES 262144u
+#define DEVICE_SILENT_USEC (30 * USEC_PER_SEC)
+#define DEVICE_POLL_MSEC 200
+
+typedef struct LoadBlock {
+        RamBlock ram;
+        uint64_t n_pieces;
+} LoadBlock;
+
+struct Load {
+        /* fixed after load_start() */
+        Ctl *ctl;
+        CtlCall *call; /* the lead thread answers it */
+        LoadBlock *blocks;
+        unsigned n_blocks;
+        int image_fd, device_fd;
+        Worker lead;
+        /* lead thread; for all from before the workers start */
+        ImageReader *reader;
+        Worker workers[WORKERS_MAX];
+        uint64_t total_bytes;
+        /* any thread */
+        atomic_uint_fast64_t next_piece;
+        atomic_bool cancelled, finished, failed;
+        atomic_uint_fast64_t read_bytes, told_usec;
+        pthread_mutex_t lock;
+        GError *error; /* under lock: the first */
+};
+
+void load_stats(Load *load, EngineStats *ret_stats) {
+        uint64_t all = load->reader ? image_reader_header(load->reader)->data_bytes : 0, done = atomic_load(&load->read_bytes);
+
+        *ret_stats = (EngineStats){ .round = 1, .total_bytes = load->total_bytes, .resident_bytes = all, .received_bytes = done,
+                                    .transferred_bytes = done, .normal_pages = done / IMAGE_PAGE_BYTES, .pending_bytes = all > done ? all - done : 0 };
+}
+
+static void tell(Load *load) {
+        uint64_t now = clock_monotonic_usec(), last = atomic_load(&load->told_usec);
+        EngineStats stats;
+
+        if (now - last < STATS_USEC || !atomic_compare_exchange_strong(&load->told_usec, &last, now))
+                return;
+        load_stats(load, &stats);
+        ctl_event(load->ctl, "stats", stats_to_json(&stats), true);
+}
+
+static void fail(Load *load, unsigned block, uint64_t index, int error) {
+        pthread_mutex_lock(&load->lock);
+        if (!load->error && (error == -EFAULT || error == -ENOMEM || error == -ENOSPC))
+                error_set(&load->error, VIR_ERR_NO_MEMORY,
+                          _("no memory is left for the guest's RAM block '%s': give the host more, or free some"), load->blocks[block].ram.id);
+        else if (!load->error)
+                image_reader_error(load->reader, block, index, error, &load->error);
+        pthread_mutex_unlock(&load->lock);
+        atomic_store(&load->failed, true);
+}
+
+static bool stopped(Load *load) {
+        return atomic_load(&load->cancelled) || atomic_load(&load->failed);
+}
+
+/* Where the pages of a piece are received: through the mapping that takes large folios, if all of it holds data. */
+static unsigned char *choose_map(const LoadBlock *block, uint64_t offset, const ImageChunk *chunks) {
+        if (!block->ram.map_large || block->ram.policy != ENGINE_RAM_SPARSE)
+                return block->ram.map;
+        for (unsigned i = 0; i < PIECE_CHUNKS; i++)
+                if (chunks[i].pages != UINT16_MAX)
+                        return block->ram.map;
+        if (madvise(block->ram.map_large + offset, RAM_BLOCK_LARGE_BYTES, MADV_POPULATE_WRITE) < 0)
+                return block->ram.map;
+        return block->ram.map_large;
+}
+
+static void load_piece(Load *load, unsigned index, uint64_t piece, ImageScratch *scratch) {
+        const LoadBlock *block = &load->blocks[index];
+        uint64_t first = piece * PIECE_CHUNKS, n = MIN(image_chunk_count(block->ram.size_bytes) - first, PIECE_CHUNKS);
+        ImageChunk chunks[PIECE_CHUNKS] = { 0 };
+
+        for (uint64_t i = 0; i < n; i++) {
+                int r = image_reader_chunk(load->reader, index, first + i, &chunks[i]);
+                if (r < 0)
+                        return fail(load, index, first + i, r);
+        }
+        unsigned char *map = choose_map(block, first * IMAGE_CHUNK_DATA_BYTES, chunks);
+        for (uint64_t i = 0; i < n && !stopped(load); i++) {
+                int r = image_reader_read(load->reader, &chunks[i], map + (first + i) * IMAGE_CHUNK_DATA_BYTES, scratch);
+                if (r < 0)
+                        return fail(load, index, first + i, r);
+                atomic_fetch_add(&load->read_bytes, image_chunk_pages(&chunks[i]) * (uint64_t) IMAGE_PAGE_BYTES);
+        }
+}
+
+/* The block of a piece, and its number there; false after the last. */
+static bool take_piece(Load *load, unsigned *ret_block, uint64_t *ret_piece) {
+        uint64_t piece = atomic_fetch_add(&load->next_piece, 1);
+
+        for (unsigned i = 0; i < load->n_blocks; i++) {
+                if (piece < load->blocks[i].n_pieces) {
+                        *ret_block = i;
+                        *ret_piece = piece;
+                        return true;
+                }
+                piece -= load->blocks[i].n_pieces;
+        }
+        return false;
+}
+
+static void load_worker(void *userdata) {
+        Load *load = userdata;
+        g_autoptr(ImageScratch) scratch = image_scratch_new();
+        unsigned block;
+        uint64_t piece;
+
+        while (!stopped(load) && take_piece(load, &block, &piece)) {
+                load_piece(load, block, piece, scratch);
+                tell(load);
+        }
+}
+
+/* ---- the lead thread ---- */
+
+static int compare_blocks(const Load *load, GError **reterr) {
+        unsigned n = image_reader_header(load->reader)->n_blocks;
+
+        if (n != load->n_blocks)
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("memory layout differs: the save image has %u RAM blocks, the domain has %u"), n,
+                                 load->n_blocks);
+        for (unsigned i = 0; i < n; i++) {
+                const ImageBlock *theirs = image_reader_block(load->reader, i);
+                const RamBlock *ours = &load->blocks[i].ram;
+                if (strcmp(theirs->id, ours->id) != 0 || theirs->size_bytes != ours->size_bytes)
+                        return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                         _("memory layout differs: RAM block '%s' of %" G_GUINT64_FORMAT
+                                           " bytes in the save image is '%s' of %" G_GUINT64_FORMAT " bytes in the domain"),
+                                         theirs->id, theirs->size_bytes, ours->id, ours->size_bytes);
+        }
+        return 0;
+}
+
+static int open_image(Load *load, GError **reterr) {
+        int r = image_reader_new(FD_STEAL(load->image_fd), &load->reader, reterr);
+
+        if (r >= 0)
+                r = compare_blocks(load, reterr);
+        if (r >= 0)
+                r = image_reader_load_tables(load->reader, reterr);
+        if (r >= 0)
+                r = image_reader_check_device(load->reader, reterr);
+        return r;
+}
+
+static int load_memory(Load *load, GError **reterr) {
+        long processors = sysconf(_SC_NPROCESSORS_ONLN);
+        int r = 0;
+
+        for (unsigned i = 0; r >= 0 && i < (unsigned) CLAMP(processors, 1, WORKERS_MAX); i++)
+                r = worker_start(&load->workers[i], "loader", load_worker, load);
+        if (r < 0 && !load->workers[0].started)
+                return error_set_errno(reterr, r, _("cannot start a thread"));
+        for (unsigned i = 0; i < WORKERS_MAX; i++)
+                worker_join(&load->workers[i]);
+        if (!load->error)
+                return 0;
+        int code = -EIO;
+        g_propagate_error(reterr, g_steal_pointer(&load->error));
+        return code;
+}
+
+/* QEMU reads at its own pace. */
+static int hand_over_device(Load *load, GError **reterr) {
+        g_autofree unsigned char *bytes = g_malloc(DEVICE_CHUNK_BYTES);
+        uint64_t heard_usec = clock_monotonic_usec();
+        ssize_t n;
+
+        (void) fd_set_nonblock(load->device_fd, true);
+        for (uint64_t at = 0; (n = image_reader_device(load->reader, at, bytes, DEVICE_CHUNK_BYTES)) != 0 && !stopped(load);) {
+                if (n < 0)
+                        return error_set_errno(reterr, (int) n, _("cannot read the save image"));
+                ssize_t written = send(load->device_fd, bytes, (size_t) n, MSG_NOSIGNAL);
+                if (written > 0) {
+                        at += (uint64_t) written;
+                        heard_usec = clock_monotonic_usec();
+                        continue;
+                }
+                if (written < 0 && errno != EAGAIN && errno != EINTR)
+                        return error_set_errno(reterr, errno, _("cannot hand the device state to QEMU"));
+                if (clock_monotonic_usec() - heard_usec > DEVICE_SILENT_USEC)
+                        return error_set(reterr, VIR_ERR_OPERATION_TIMEOUT, _("QEMU does not read its device state"));
+                struct pollfd pollfd = { .fd = load->device_fd, .events = POLLOUT };
+                (void) poll(&pollfd, 1, DEVICE_POLL_MSEC);
+        }
+        (void) shutdown(load->device_fd, SHUT_WR);
+        return 0;
+}
+
+static void lead_worker(void *userdata) {
+        Load *load = userdata;
+        g_autoptr(GError) error = NULL;
+        EngineStats stats;
+
+        int r = open_image(load, &error);
+        if (r >= 0)
+                r = load_memory(load, &error);
+        if (r >= 0)
+                r = hand_over_device(load, &error);
+        if (r >= 0 && stopped(load))
+                r = error_set(&error, VIR_ERR_OPERATION_ABORTED, _("restoring was cancelled"));
+        load_stats(load, &stats);
+        if (r < 0)
+                ctl_reply_error(load->call, error);
+        else
+                ctl_reply(load->call, stats_to_json(&stats));
+        atomic_store(&load->finished, true);
+        ctl_wake(load->ctl);
+}
+
+/* ---- requests ---- */
+
+Load *load_start(const EngineLoadArgs *args, Ctl *ctl, CtlCall *call) {
+        Load *load = g_new0(Load, 1);
+        g_autoptr(GError) error = NULL;
+        int result = 0;
+
+        pthread_mutex_init(&load->lock, NULL);
+        load->ctl = ctl;
+        load->call = call;
+        load->image_fd = args->image_fd;
+        load->device_fd = args->device_state_fd;
+        load->n_blocks = args->n_blocks;
+        load->blocks = g_new0(LoadBlock, args->n_blocks);
+        for (unsigned i = 0; i < args->n_blocks; i++) {
+                LoadBlock *block = &load->blocks[i];
+                int r = ram_block_init(&block->ram, &args->blocks[i], args->blocks[i].fd, RAM_BLOCK_WRITE, &error);
+                result = result < 0 ? result : r;
+                block->n_pieces = (args->blocks[i].size_bytes + RAM_BLOCK_LARGE_BYTES - 1) / RAM_BLOCK_LARGE_BYTES;
+                load->total_bytes += args->blocks[i].size_bytes;
+        }
+        if (result >= 0) {
+                result = worker_start(&load->lead, "load", lead_worker, load);
+                if (result < 0)
+                        error_set_errno(&error, result, _("cannot start a thread"));
+        }
+        if (result < 0) {
+                ctl_reply_error(call, error);
+                atomic_store(&load->finished, true);
+        }
+        return load;
+}
+
+Load *load_free(Load *load) {
+        if (!load)
+                return NULL;
+        atomic_store(&load->cancelled, true);
+        worker_join(&load->lead);
+        image_reader_free(load->reader);
+        for (unsigned i = 0; i < load->n_blocks; i++)
+                ram_block_deinit(&load->blocks[i].ram);
+        g_free(load->blocks);
+        fd_close(load->image_fd);
+        fd_close(load->device_fd);
+        g_clear_error(&load->error);
+        pthread_mutex_destroy(&load->lock);
+        g_free(load);
+        return NULL;
+}
+
+bool load_finished(Load *load) {
+        return atomic_load(&load->finished);
+}
