@@ -24,13 +24,11 @@
 
 /* ---- disks ---- */
 
-static int find_disk(const DomainDef *def, const char *path, unsigned *ret_index, const DiskDef **ret_disk,
-                     GError **reterr) {
+static int find_disk(const DomainDef *def, const char *path, const DiskDef **ret_disk, GError **reterr) {
         for (guint i = 0; i < def->disks->len; i++) {
                 const DiskDef *disk = g_ptr_array_index(def->disks, i);
 
                 if (g_strcmp0(disk->target, path) == 0 || g_strcmp0(disk->source, path) == 0) {
-                        *ret_index = i;
                         *ret_disk = disk;
                         return 0;
                 }
@@ -38,9 +36,9 @@ static int find_disk(const DomainDef *def, const char *path, unsigned *ret_index
         return error_set(reterr, VIR_ERR_INVALID_ARG, _("domain '%s' has no disk '%s'"), def->name, path);
 }
 
-static int block_info_live(Domain *domain, unsigned index, virDomainBlockInfo *info, GError **reterr) {
-        g_autofree char *format_node = qemu_cmdline_format_node(index),
-                        *storage_node = qemu_cmdline_storage_node(index);
+static int block_info_live(Domain *domain, const DiskDef *disk, virDomainBlockInfo *info, GError **reterr) {
+        g_autofree char *format_node = qemu_cmdline_format_node(disk->source_index),
+                        *storage_node = qemu_cmdline_storage_node(disk->source_index);
         const QmpBlockNode *format, *storage;
         QmpBlockNode *nodes = NULL;
         unsigned n = 0;
@@ -66,11 +64,10 @@ int driver_domain_block_info(DriverClient *client, const unsigned char *uuid, co
         virDomainBlockInfo info = { 0 };
         const DiskDef *disk = NULL;
         struct stat st;
-        unsigned index;
         int r = driver_find(client, uuid, &domain, reterr);
 
         if (r >= 0)
-                r = find_disk(domain_def(domain), path, &index, &disk, reterr);
+                r = find_disk(domain_def(domain), path, &disk, reterr);
         if (r >= 0 && !disk->source)
                 r = error_set(reterr, VIR_ERR_INVALID_ARG, _("disk '%s' of domain '%s' has no medium"), path,
                               domain->name);
@@ -82,7 +79,7 @@ int driver_domain_block_info(DriverClient *client, const unsigned char *uuid, co
                 info.capacity = info.physical;
         }
         if (domain->qemu) {
-                r = block_info_live(domain, index, &info, reterr);
+                r = block_info_live(domain, disk, &info, reterr);
                 if (r < 0)
                         return r;
         }
@@ -96,11 +93,11 @@ int driver_domain_block_stats(DriverClient *client, const unsigned char *uuid, c
         const QmpBlockStats *found;
         const DiskDef *disk = NULL;
         QmpBlockStats *stats = NULL;
-        unsigned index, n = 0;
+        unsigned n = 0;
         int r = driver_find_active(client, uuid, &domain, reterr);
 
         if (r >= 0 && *path != '\0')
-                r = find_disk(domain_def(domain), path, &index, &disk, reterr);
+                r = find_disk(domain_def(domain), path, &disk, reterr);
         if (r >= 0)
                 r = qmp_query_block_stats(qemu_monitor(domain->qemu), &stats, &n, reterr);
         if (r < 0)

@@ -114,9 +114,9 @@ static const DiskDef *find_disk(const Domain *domain, json_object *data) {
 
         for (guint i = 0; i < domain->live->disks->len; i++) {
                 const DiskDef *disk = g_ptr_array_index(domain->live->disks, i);
-                g_autofree char *format_node = qemu_cmdline_format_node(i);
+                g_autofree char *format_node = qemu_cmdline_format_node(disk->source_index);
 
-                if (path && disk->info.alias && strstr(path, disk->info.alias))
+                if (disk->info.alias && qmp_block_is_device(path, disk->info.alias))
                         return disk;
                 if (g_strcmp0(node, format_node) == 0)
                         return disk;

@@ -67,8 +67,7 @@ void qmp_block_stats_free(QmpBlockStats *stats, unsigned n) {
         g_free(stats);
 }
 
-/* qdev is the id ("scsi0-0-0-0") or a path below it ("/machine/peripheral/virtio-disk0/virtio-backend"). */
-static bool qmp_block_is_device(const char *qdev, const char *alias) {
+bool qmp_block_is_device(const char *qdev, const char *alias) {
         if (!qdev)
                 return false;
         if (g_str_equal(qdev, alias))

@@ -362,7 +362,10 @@ class Disks(case.LiveCase):
         path = os.path.join(self.bed.folder, 'disk.img')
         with open(path, 'wb') as image:
             image.truncate(64 << 20)
-        devices = f"""<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{path}'/><target dev='vda' bus='virtio'/></disk>
+        grown = os.path.join(self.bed.folder, 'disk.qcow2')
+        hosts.run('qemu-img', 'create', '-q', '-f', 'qcow2', grown, '32M')
+        devices = f"""<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{grown}'/><target dev='vdb' bus='virtio'/></disk>
+            <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{path}'/><target dev='vda' bus='virtio'/></disk>
             <interface type='user'><model type='virtio'/></interface><rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
             <video><model type='vga'/></video><graphics type='vnc' autoport='yes' listen='127.0.0.1'/><input type='tablet' bus='usb'/>"""
         alpha = self.bed.alpha
@@ -376,8 +379,9 @@ class Disks(case.LiveCase):
         self.assertEqual((verdict['bad_slots'], verdict['bad_blocks'], verdict['io_errors']), (0, 0, 0), verdict)
         self.assertRegex(alpha.virsh('domstats', '--block', self.NAME), r'block\.0\.name=vda')
         self.assertRegex(alpha.virsh('domblkinfo', self.NAME, 'vda'), r'Capacity: +67108864')
+        self.assertRegex(alpha.virsh('domblkinfo', self.NAME, 'vdb'), r'Capacity: +33554432')  # not the file's size
         with self.assertRaises(guest.GuestError):
-            self.control.command('disk /dev/vdb 1 1')
+            self.control.command('disk /dev/vdc 1 1')
 
 
 if __name__ == '__main__':
