@@ -91,15 +91,25 @@ class LiveCase(unittest.TestCase):
     SPARSE_MIB = 32
     NAME = 'guest'
     XML = {}
+    SHARED = False      # one bed for all classes of a program that say so; main() closes it
+    IDLE_SEC = 4        # the daemons' migration_idle_timeout
+
+    _shared = None
 
     @classmethod
     def setUpClass(cls):
         Events.register_loop()
-        cls.bed = hosts.Bed()
-        cls.addClassCleanup(cls.bed.close)
+        cls.bed = LiveCase._shared if cls.SHARED else None
+        if cls.bed is None:
+            cls.bed = hosts.Bed(idle_sec=cls.IDLE_SEC)
+            if cls.SHARED:
+                LiveCase._shared = cls.bed
+            else:
+                cls.addClassCleanup(cls.bed.close)
         cls.control = cls.bed.control
         for host in cls.bed.hosts:
-            host.start()
+            if host.daemon is None:
+                host.start()
         cls.clean = None
 
     def setUp(self):
@@ -135,10 +145,15 @@ class LiveCase(unittest.TestCase):
                 host.virsh('destroy', name, check=False)
                 host.virsh('undefine', name, check=False)
 
+    def guest_kind(self):
+        """What makes a guest fit for the tests of this class."""
+        return (self.NAME, self.MEMORY_MIB, self.FILL_MIB, self.SPARSE_MIB, tuple(self.XML.items()))
+
     def fresh_guest(self, host=None):
         """A newly booted, filled guest on the given host (alpha)."""
         self.remove_guest()
         self.bed.boot(host or self.bed.alpha, self.xml(), self.FILL_MIB, self.SPARSE_MIB)
+        self.bed.guest = self.guest_kind()
         return host or self.bed.alpha
 
     def guest_on(self, host=None):
@@ -146,7 +161,8 @@ class LiveCase(unittest.TestCase):
         host = host or self.bed.alpha
         place = self.where()
         sound = False
-        if place is not None and place.state(self.NAME) == 'running' and not place.job(self.NAME).get('type'):
+        if (place is not None and self.bed.guest in (None, self.guest_kind()) and place.state(self.NAME) == 'running'
+                and not place.job(self.NAME).get('type')):
             try:
                 self.control.wait_beat(5)
                 self.control.command('stop')

@@ -81,7 +81,7 @@ class Host:
         os.makedirs(folder)
         with open(os.path.join(folder, 'virtferryd.conf'), 'w', encoding='utf-8') as config:
             config.write(f'hostname = "{name}"\nhost_uuid = "{uuid.uuid4()}"\nmigration_host = "{address}"\n'
-                         f'migration_idle_timeout = 4\nlog_level = {bed.log_level}\n')
+                         f'migration_idle_timeout = {bed.idle_sec}\nlog_level = {bed.log_level}\n')
 
     # the daemon
 
@@ -276,8 +276,10 @@ class Bed:
     log_level is the daemons' (1: everything). Without network both are on the machine's own loopback interface (for the benchmark, so
     that the veth pair costs nothing)."""
 
-    def __init__(self, network=True, log_level=1):
+    def __init__(self, network=True, log_level=1, idle_sec=4):
         BEDS.append(self)
+        self.idle_sec = idle_sec
+        self.guest = None  # what the tests know about the guest that is there
         self.network = network
         self.log_level = log_level
         self.folder = None
@@ -382,6 +384,7 @@ class Bed:
     def boot(self, host, xml, fill_mib=0, sparse_mib=0, define=True):
         """Defines (or only creates) and starts a guest, waits until it runs, fills its memory."""
         path = self.write('boot.xml', xml)
+        self.guest = None
         name = re.search('<name>(.*?)</name>', xml)[1]
         self.control.forget()
         if define:

@@ -17,6 +17,8 @@ import proxy as wire
 class Handover(case.LiveCase):
     """A guest that moves from wherever it is to the other host, through the proxy."""
 
+    SHARED = True
+    IDLE_SEC = 3
     MEMORY_MIB = 256
     FILL_MIB = 40
     SPARSE_MIB = 8
