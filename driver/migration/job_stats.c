@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "driver/migration/job_stats.h"
 
+#include <inttypes.h>
+
 #include "driver/base/clock.h"
 #include "driver/base/error.h"
 #include "driver/base/i18n.h"
@@ -15,8 +17,15 @@ typedef struct Numbers {
         bool has_downtime;
 } Numbers;
 
+/* A helper that is gone says nothing any more. */
+static const EngineStats *current_stats(const Migration *migration) {
+        bool asked = migration->engine && migration->ended_usec == 0 && !migration->engine_failed;
+
+        return asked ? engine_stats(migration->engine) : &migration->stats;
+}
+
 static Numbers job_numbers(const Migration *migration) {
-        const EngineStats *stats = migration->engine && migration->ended_usec == 0 ? engine_stats(migration->engine) : &migration->stats;
+        const EngineStats *stats = current_stats(migration);
         uint64_t now = migration->ended_usec > 0 ? migration->ended_usec : clock_monotonic_usec();
         Numbers numbers = {
                 .elapsed_msec = (now - migration->started_usec) / USEC_PER_MSEC,
@@ -27,7 +36,7 @@ static Numbers job_numbers(const Migration *migration) {
 
         if (migration->incoming)
                 numbers.processed = stats->received_bytes;
-        if (migration->ended_usec > 0 || migration->running)
+        if (migration->ended_usec > 0 || migration->complete || (migration->running && !migration->postcopy))
                 numbers.remaining = 0;
         if (stats->bandwidth_bytes_per_sec > 0)
                 numbers.remaining_msec = numbers.remaining * 1000 / migration_bandwidth(migration, stats);
@@ -90,7 +99,7 @@ static void add_policy(ParamList *list, const Migration *migration) {
 }
 
 static void add_pending(ParamList *list, const Migration *migration, const EngineStats *stats) {
-        bool over = migration->ended_usec > 0 || migration->running;
+        bool over = migration->ended_usec > 0 || migration->complete || (migration->running && !migration->postcopy);
 
         add_ullong(list, "ferry.pending.precopy_bytes", over ? 0 : stats->precopy_bytes);
         add_ullong(list, "ferry.pending.postcopy_bytes", over ? 0 : stats->postcopy_bytes);
@@ -106,6 +115,58 @@ static void add_pending(ParamList *list, const Migration *migration, const Engin
                 add_ullong(list, "ferry.device_state_bytes", stats->device_state_bytes);
 }
 
+/* "count,count,...": one for each power of two. */
+static char *join_numbers(const uint64_t *numbers, size_t n) {
+        GString *text = g_string_new(NULL);
+
+        while (n > 1 && numbers[n - 1] == 0)
+                n--;
+        for (size_t i = 0; i < n; i++)
+                g_string_append_printf(text, i > 0 ? ",%" PRIu64 : "%" PRIu64, numbers[i]);
+        return g_string_free(text, FALSE);
+}
+
+/* How the guest has waited for its memory: known where the faults are, at the destination. */
+static void add_faults(ParamList *list, const EngineStats *stats) {
+        g_autofree char *latency = join_numbers(stats->fault_latency, G_N_ELEMENTS(stats->fault_latency));
+        GString *threads = g_string_new(NULL);
+        g_autofree char *words = NULL;
+
+        for (uint64_t i = 0; i < MIN(stats->fault_threads, ENGINE_THREADS_MAX); i++)
+                g_string_append_printf(threads, "%s%" PRIu64 ":%" PRIu64, i > 0 ? "," : "", stats->fault_thread_ids[i],
+                                       stats->fault_thread_usec[i]);
+        words = g_string_free(threads, FALSE);
+        add_ullong(list, "ferry.postcopy.blocktime_usec", stats->fault_block_usec);
+        add_ullong(list, "ferry.postcopy.blocktime_max_usec", stats->fault_max_usec);
+        add_string(list, "ferry.postcopy.blocktime_threads", words);
+        add_string(list, "ferry.postcopy.latency_log2_usec", latency);
+        add_ullong(list, "ferry.postcopy.faults", stats->faults);
+        add_ullong(list, "ferry.postcopy.faults_requested", stats->faults_requested);
+        add_ullong(list, "ferry.postcopy.faults_present", stats->faults_present);
+        add_ullong(list, "ferry.postcopy.faults_zero", stats->faults_zero);
+        add_ullong(list, "ferry.postcopy.pages_valid", stats->valid_pages);
+        add_ullong(list, "ferry.postcopy.pages_stale", stats->stale_pages);
+        add_ullong(list, "ferry.postcopy.pages_inflight", stats->inflight_pages);
+        add_ullong(list, "ferry.postcopy.pages_never", stats->never_pages);
+}
+
+static const char *link_state(const Migration *migration) {
+        if (migration->complete)
+                return "complete";
+        return migration->phase == MIGRATION_PHASE_POSTCOPY_PAUSED ? "paused" : "active";
+}
+
+static void add_postcopy(ParamList *list, const Migration *migration, const EngineStats *stats) {
+        if (!migration->postcopy)
+                return;
+        add_string(list, "ferry.postcopy.state", link_state(migration));
+        add_ullong(list, "ferry.postcopy.recoveries", stats->postcopy_recoveries);
+        if (migration->incoming)
+                add_faults(list, stats);
+        else
+                add_ullong(list, "ferry.postcopy.pushed_bytes", stats->postcopy_pushed_bytes);
+}
+
 static void add_stats(ParamList *list, const Migration *migration, const EngineStats *stats) {
         add_ullong(list, VIR_DOMAIN_JOB_MEMORY_CONSTANT, stats->zero_pages);
         add_ullong(list, VIR_DOMAIN_JOB_MEMORY_NORMAL, stats->normal_pages);
@@ -114,12 +175,12 @@ static void add_stats(ParamList *list, const Migration *migration, const EngineS
         add_ullong(list, VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE, stats->dirty_bytes_per_sec / PAGE_BYTES);
         add_ullong(list, VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE, PAGE_BYTES);
         add_ullong(list, VIR_DOMAIN_JOB_MEMORY_ITERATION, stats->round);
-        add_ullong(list, VIR_DOMAIN_JOB_MEMORY_POSTCOPY_REQS, 0);
+        add_ullong(list, VIR_DOMAIN_JOB_MEMORY_POSTCOPY_REQS, stats->postcopy_requests);
         add_ullong(list, VIR_DOMAIN_JOB_SETUP_TIME, stats->setup_usec / USEC_PER_MSEC);
 }
 
 int job_stats_params(const Migration *migration, virTypedParameterPtr *ret_params, int *ret_n, GError **reterr) {
-        const EngineStats *stats = migration->engine && migration->ended_usec == 0 ? engine_stats(migration->engine) : &migration->stats;
+        const EngineStats *stats = current_stats(migration);
         Numbers numbers = job_numbers(migration);
         ParamList list = { 0 };
 
@@ -142,6 +203,7 @@ int job_stats_params(const Migration *migration, virTypedParameterPtr *ret_param
                 add_pending(&list, migration, stats);
                 add_policy(&list, migration);
         }
+        add_postcopy(&list, migration, stats);
         if (list.failed) {
                 virTypedParamsFree(list.params, list.n);
                 return error_set(reterr, VIR_ERR_NO_MEMORY, _("no memory for job statistics"));

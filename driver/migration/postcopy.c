@@ -217,6 +217,7 @@ void postcopy_on_failed(Migration *migration, const GError *error, bool gone) {
         log_debug("migration of '%s' in postcopy lost its helper: %s", migration->domain->name, error->message);
         migration->engine_gone = migration->engine_gone || gone;
         migration->engine_failed = true;
+        migration->stats = *engine_stats(migration->engine);
         migration->recovering = false;
         g_clear_error(&migration->pause_reason);
         migration->pause_reason = g_error_copy(error);

@@ -222,6 +222,10 @@ class Control:
         connection.sendall(f'{tag} {text}\n'.encode())
         return tag
 
+    def send_unlocked(self, line, pid):
+        """Sends a whole line, tag included, from an on_beat callback, which holds the lock."""
+        self._connections[pid].sendall(f'{line}\n'.encode())
+
     def answer(self, tag, seconds=120, what='command'):
         """Waits for the answer to a tag: a dict of its key=value words."""
         self._wait(what, lambda: tag in self._answers, seconds)

@@ -320,6 +320,16 @@ void memory_stop(Memory *memory) {
         memory_unlock(memory);
 }
 
+const void *memory_filled(Memory *memory, uint64_t *ret_pages) {
+        const void *filled;
+
+        memory_lock(memory);
+        *ret_pages = memory->n_fill;
+        filled = memory->fill;
+        memory_unlock(memory);
+        return filled;
+}
+
 uint64_t memory_writes(const Memory *memory) {
         return memory->total;
 }

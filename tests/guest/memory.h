@@ -44,6 +44,9 @@ int memory_flip(Memory *memory);
 /* Page writes since the fill, without the lock: for the heartbeat. */
 uint64_t memory_writes(const Memory *memory);
 
+/* The filled area and its pages; NULL if nothing is filled. It stays where it is until the next fill. */
+const void *memory_filled(Memory *memory, uint64_t *ret_pages);
+
 /* Checks every page while the writer waits. */
 void memory_verify(Memory *memory, MemoryVerdict *ret_verdict);
 

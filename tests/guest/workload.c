@@ -14,7 +14,7 @@
  * that an answer which was under way while the guest moved is never taken for another's.
  *
  *         ping                         fill MIB [SPARSE_MIB [SEED]]         write PAGES_PER_SEC WSS_MIB (0: as fast as
- * it can) stop                         flip (next stage of the sparse area) verify stats heartbeat MSEC (0: none) disk
+ * it can) probe (reads random pages of the filled area) probed (ends that; reads by log2 of nanoseconds) stop                         flip (next stage of the sparse area) verify stats heartbeat MSEC (0: none) disk
  * DEVICE MIB THREADS diskverify                   poweroff                             reboot crash
  *
  * ACPI's power button, which is what `virsh shutdown` presses, powers off.
@@ -22,6 +22,7 @@
 
 #include "disk.h"
 #include "memory.h"
+#include "probe.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -54,6 +55,7 @@ typedef struct Line {
 typedef struct Workload {
         Memory *memory;
         Disk *disk;
+        Probe *probe;
         pthread_mutex_t command_lock; /* one command at a time, from whichever line */
         Line console, control;
         atomic_uint heartbeat_msec;
@@ -266,6 +268,40 @@ static void command_diskverify(const Command *command) {
                 (unsigned long long) verdict.io_errors);
 }
 
+static void command_probe(const Command *command) {
+        Workload *workload = command->workload;
+        uint64_t n_pages = 0;
+        const void *memory = memory_filled(workload->memory, &n_pages);
+        int r = 0;
+
+        if (workload->probe)
+                r = -EBUSY;
+        else if (!memory || n_pages == 0)
+                r = -EINVAL;
+        else
+                workload->probe = probe_start(memory, n_pages);
+        command_result(command, r < 0 || workload->probe ? r : -ENOMEM);
+}
+
+static void command_probed(const Command *command) {
+        Workload *workload = command->workload;
+        char text[LINE_MAX_BYTES];
+        ProbeResult result;
+        size_t n = 0;
+
+        if (!workload->probe) {
+                command_result(command, -EINVAL);
+                return;
+        }
+        probe_stop(workload->probe, &result);
+        workload->probe = NULL;
+        for (unsigned i = 0; i < PROBE_BUCKETS && n < sizeof(text); i++)
+                n += (size_t) snprintf(text + n, sizeof(text) - n, i ? ",%llu" : "%llu",
+                                       (unsigned long long) result.counts[i]);
+        line_printf(command->line, "R %s ok reads=%llu histogram=%.*s\n", command->tag,
+                    (unsigned long long) result.reads, (int) sizeof(text) - 64, text);
+}
+
 static void command_poweroff(const Command *command) {
         command_result(command, 0);
         tcdrain(command->line->fd);
@@ -296,7 +332,7 @@ static void command_run(Workload *workload, Line *line, char *text) {
                 { "stop", command_stop },       { "flip", command_flip },           { "verify", command_verify },
                 { "stats", command_stats },     { "heartbeat", command_heartbeat }, { "disk", command_disk },
                 { "poweroff", command_poweroff }, { "diskverify", command_diskverify }, { "reboot", command_reboot },
-                { "crash", command_crash },
+                { "crash", command_crash },     { "probe", command_probe },         { "probed", command_probed },
         };
         Command command = { .workload = workload, .line = line };
         char *state = NULL, *word;
