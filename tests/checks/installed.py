@@ -33,6 +33,10 @@ EXPECTED = {
     "sbin/virtferryd",
     "share/ferry/schemas/domain.rng",
     "share/ferry/schemas/migration-policy.rng",
+    "share/man/man1/virt-ferry.1",
+    "share/man/man5/virtferry-domain.5",
+    "share/man/man5/virtferryd.conf.5",
+    "share/man/man8/virtferryd.8",
     "share/locale/de/LC_MESSAGES/ferry.mo",
 }
 SENTENCE = ("domain '%s' is not running", "Domäne »%s« läuft nicht")

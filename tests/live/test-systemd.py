@@ -309,7 +309,7 @@ class Systemd(case.LiveCase):
         self.assertEqual(job[-1]['MESSAGE_ID'], ids['MIGRATION_COMPLETED'])
         self.assertEqual({(entry['FERRY_DOMAIN'], entry['FERRY_DIRECTION']) for entry in job}, {(self.NAME, 'outgoing')})
         self.assertTrue(all(entry['FERRY_UUID'] == job[0]['FERRY_UUID'] for entry in entries(f'FERRY_DOMAIN={self.NAME}')))
-        self.assertEqual(job[-1]['FERRY_PEER'], 'tcp://127.0.0.1')
+        self.assertRegex(job[-1]['FERRY_PEER'], '^tcp://127.0.0.1:[0-9]+$')
         ended = entries(f'MESSAGE_ID={ids["GUEST_STOPPED"]}', '_SYSTEMD_UNIT=beta.service')
         self.assertEqual([entry['FERRY_REASON'] for entry in ended], ['it was destroyed'])
         self.assertIn('Its QEMU ended without being asked to', catalog)
