@@ -27,6 +27,7 @@
 #include "driver/engine/worker.h"
 
 #define SCAN_REGIONS 1024
+#define SCAN_SMALL_BYTES 4096u
 #define SCAN_MERGE_BYTES UINT64_C(2097152)   /* holes up to this size are scanned along */
 #define SCAN_PIECE_BYTES UINT64_C(134217728) /* a thread's piece of work in the final scan */
 #define SCAN_DENSE_BYTES UINT64_C(2097152)
@@ -34,6 +35,7 @@
 
 typedef struct ScanState {
         int pagemap_fd;
+        PageSet *mapped; /* per block of huge pages: what was in QEMU's page table at the last sync */
 } ScanState;
 
 /* A range of pages. */
@@ -41,8 +43,9 @@ typedef struct ScanRange {
         uint64_t first, count;
 } ScanRange;
 
-/* Scans [first, first + count) pages and appends what was written. flags: PM_SCAN_*. */
-static int scan_range(int pagemap_fd, const DirtyBlock *block, ScanRange range, uint64_t flags, GArray *found) {
+/* Scans [first, first + count) pages and appends those of the category (PAGE_IS_*). flags: PM_SCAN_*. */
+static int scan_category(int pagemap_fd, const DirtyBlock *block, ScanRange range, uint64_t category, uint64_t flags,
+                         GArray *found) {
         uint64_t page = block->ram->page_bytes;
         UapiPageRegion regions[SCAN_REGIONS];
         UapiPmScanArg arg = {
@@ -52,8 +55,8 @@ static int scan_range(int pagemap_fd, const DirtyBlock *block, ScanRange range, 
                 .end = block->address + (range.first + range.count) * page,
                 .vec = (uintptr_t) regions,
                 .vec_len = SCAN_REGIONS,
-                .category_mask = PAGE_IS_WRITTEN,
-                .return_mask = PAGE_IS_WRITTEN,
+                .category_mask = category,
+                .return_mask = category,
         };
         while (arg.start < arg.end) {
                 int n = ioctl(pagemap_fd, PAGEMAP_SCAN, &arg);
@@ -71,6 +74,10 @@ static int scan_range(int pagemap_fd, const DirtyBlock *block, ScanRange range, 
                 arg.start = arg.walk_end;
         }
         return 0;
+}
+
+static int scan_range(int pagemap_fd, const DirtyBlock *block, ScanRange range, uint64_t flags, GArray *found) {
+        return scan_category(pagemap_fd, block, range, PAGE_IS_WRITTEN, flags, found);
 }
 
 /* What exists, as ranges that are worth one scan each. */
@@ -201,6 +208,39 @@ static int scan_error(const DirtyBlock *block, pid_t pid, int error, GError **re
         return error_set_errno(reterr, error, _("cannot track the writes to RAM block '%s'"), block->ram->id);
 }
 
+/*
+ * hugetlbfs does not tell its holes, so `known` is all of it, and a huge page that the guest gave back is not "written".
+ * But it is gone from QEMU's page table, where such a page stays otherwise: then it has become zero.
+ */
+static int find_given_back(Dirty *dirty, DirtyBlock *block) {
+        ScanState *state = dirty->state;
+        PageSet *mapped = &state->mapped[block - dirty->blocks];
+        g_autoptr(GArray) found = g_array_new(FALSE, FALSE, sizeof(ScanRange));
+        g_auto(PageSet) now = { 0 };
+
+        int r = page_set_init(&now, block->ram->n_pages);
+        if (r >= 0)
+                r = scan_category(state->pagemap_fd, block, (ScanRange) { 0, block->ram->n_pages }, PAGE_IS_PRESENT, 0,
+                                  found);
+        if (r < 0)
+                return r;
+        for (guint i = 0; i < found->len; i++) {
+                ScanRange range = g_array_index(found, ScanRange, i);
+                page_set_add(&now, range.first, range.count);
+        }
+        for (uint64_t page = page_set_next(mapped, 0); page < mapped->n_pages; page = page_set_next(mapped, page + 1))
+                if (block->dirty && !page_set_has(&now, page))
+                        page_set_add(block->dirty, page, 1);
+        PageSet old = *mapped;
+        *mapped = now;
+        now = old;
+        return 0;
+}
+
+static bool is_huge(const DirtyBlock *block) {
+        return block->ram->page_bytes > SCAN_SMALL_BYTES;
+}
+
 static int scan_sync(Dirty *dirty, DirtyBlock *block, bool final, GError **reterr) {
         ScanState *state = dirty->state;
         g_autoptr(GArray) plan = scan_plan(block, MAX(SCAN_PIECE_BYTES / block->ram->page_bytes, 1));
@@ -210,6 +250,8 @@ static int scan_sync(Dirty *dirty, DirtyBlock *block, bool final, GError **reter
         int r = scan_parallel(state->pagemap_fd, block, plan, n_threads);
         if (r >= 0 && !final)
                 r = protect_dirty(dirty, block);
+        if (r >= 0 && is_huge(block))
+                r = find_given_back(dirty, block);
         return r < 0 ? scan_error(block, dirty->pid, r, reterr) : 0;
 }
 
@@ -232,12 +274,13 @@ static int scan_start_block(Dirty *dirty, DirtyBlock *block) {
                         return r;
                 g_array_set_size(found, 0);
         }
-        return 0;
+        return is_huge(block) ? find_given_back(dirty, block) : 0;
 }
 
 static int scan_start(Dirty *dirty, GError **reterr) {
         ScanState *state = g_new0(ScanState, 1);
         dirty->state = state;
+        state->mapped = g_new0(PageSet, dirty->n_blocks);
         g_autofree char *path = g_strdup_printf("/proc/%d/pagemap", (int) dirty->pid);
         state->pagemap_fd = open(path, O_RDONLY | O_CLOEXEC);
         if (state->pagemap_fd < 0)
@@ -266,8 +309,12 @@ static void scan_stop(Dirty *dirty) {
 
 static void scan_free(Dirty *dirty) {
         ScanState *state = dirty->state;
-        if (state)
-                fd_close(state->pagemap_fd);
+        if (!state)
+                return;
+        fd_close(state->pagemap_fd);
+        for (unsigned i = 0; i < dirty->n_blocks; i++)
+                page_set_deinit(&state->mapped[i]);
+        g_free(state->mapped);
         g_free(state);
         dirty->state = NULL;
 }

@@ -98,6 +98,7 @@ static int apply(const RamBlock *block, ZeroAction action, uint64_t offset, uint
                 while (r < 0 && errno == EINTR);
                 if (r >= 0) {
                         counts->punched_bytes += length;
+                        counts->punches++;
                         return 0;
                 }
                 if (errno != EOPNOTSUPP)
@@ -105,8 +106,10 @@ static int apply(const RamBlock *block, ZeroAction action, uint64_t offset, uint
                 G_GNUC_FALLTHROUGH; /* a file system that cannot punch */
         case ZERO_WRITE:
                 r = write_zeros(block, offset, length);
-                if (r >= 0)
-                        counts->written_bytes += length;
+                if (r < 0)
+                        return r;
+                counts->written_bytes += length;
+                counts->writes++;
                 return r;
         }
         return -EINVAL;

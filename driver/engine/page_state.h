@@ -63,6 +63,7 @@ ZeroAction page_state_zero_action(PageState state, EngineRamPolicy policy, bool 
 
 typedef struct ZeroCounts {
         uint64_t punched_bytes, written_bytes;
+        uint64_t punches, writes; /* operations: one for all neighbours that need the same */
 } ZeroCounts;
 
 /* Makes [offset, offset + length) of the block zero, whatever was there, and marks its pages VALID. counts is added to.

@@ -281,6 +281,7 @@ Source *source_free(Source *source) {
         g_free(source->next);
         send_batch_free(source->batch);
         lookahead_free(source->lookahead);
+        g_aligned_free(source->huge_chunk);
         channel_free(source->channel);
         fd_close(source->args.uffd_async);
         fd_close(source->args.uffd_sync);

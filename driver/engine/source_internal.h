@@ -67,6 +67,7 @@ struct Source {
         uint64_t cursor_unit;       /* of WIRE_PAGE_BYTES, in that block */
         struct Lookahead *lookahead; /* which regions of 2 MiB were looked at ahead of the cursor */
         struct SendBatch *batch;
+        unsigned char *huge_chunk; /* a part of a huge page that is looked at */
         Pace pace;
         Rate rate;
         uint64_t round_start_usec, round_start_bytes;

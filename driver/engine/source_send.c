@@ -31,6 +31,7 @@
 #define LARGE_PAGES (WIRE_LARGE_BYTES / WIRE_PAGE_BYTES)
 #define LARGE_PAGES_MIN 502 /* of 512: 98 % */
 #define LARGE_DATA_MIN 256
+#define HUGE_CHUNK_BYTES 65536
 #define LOOK_REGIONS 64u  /* 128 MiB: 0.1 s at 10 Gb/s */
 #define LOOK_PER_FRAME 4u /* a frame holds half a region */
 #define ZERO_BYTES_MAX UINT64_C(67108864) /* per frame: looking for more takes so long that requests would wait */
@@ -175,6 +176,21 @@ static bool page_is_zero(const Source *source, const RamBlock *ram, uint64_t off
         return zero_is(ram->map + offset, WIRE_PAGE_BYTES);
 }
 
+/*
+ * A huge page that may be a hole: hugetlbfs does not tell, and to read one through the mapping would take a page from
+ * the pool (or end this process if it is empty). read() gives zeros for it and takes nothing.
+ */
+static bool huge_page_is_zero(Source *source, const RamBlock *ram, uint64_t page) {
+        if (!source->huge_chunk)
+                source->huge_chunk = g_aligned_alloc(1, HUGE_CHUNK_BYTES, WIRE_PAGE_BYTES);
+        for (uint64_t at = 0; at < ram->page_bytes; at += HUGE_CHUNK_BYTES) {
+                ssize_t n = pread(ram->fd, source->huge_chunk, HUGE_CHUNK_BYTES, (off_t) (page * ram->page_bytes + at));
+                if (n != HUGE_CHUNK_BYTES || !zero_is(source->huge_chunk, HUGE_CHUNK_BYTES))
+                        return false;
+        }
+        return true;
+}
+
 /* ---- frames ---- */
 
 /* Adds from one block, from the cursor on. False: the batch is full. */
@@ -194,7 +210,8 @@ static bool batch_fill_block(Source *source, SendBatch *batch, unsigned block, u
                         source->cursor_unit = page * units;
 
                 uint64_t unit = source->cursor_unit, count = 1;
-                if (!page_set_has(known, page)) {
+                if (!page_set_has(known, page) ||
+                    (units > 1 && unit % units == 0 && huge_page_is_zero(source, ram, page))) {
                         count = (page + 1) * units - unit;
                         batch_add(batch, ram, block, WIRE_KIND_ZERO, unit * WIRE_PAGE_BYTES, count * WIRE_PAGE_BYTES);
                 } else {

@@ -99,6 +99,7 @@ static void histories(int (*make)(void), uint64_t page, EngineRamPolicy policy) 
         zero(&target, 0, SIZE / 2);
         assert_int_equal(allocated(&target), before);
         assert_int_equal(target.counts.punched_bytes + target.counts.written_bytes, 0);
+        assert_int_equal(target.counts.punches + target.counts.writes, 0);
 
         /* data -> zero */
         data(&target, 0, 2 * page);
@@ -126,8 +127,14 @@ static void histories(int (*make)(void), uint64_t page, EngineRamPolicy policy) 
                 assert_true(after >= SIZE);
                 assert_int_equal(target.counts.punched_bytes, 0);
         }
-        /* A run over neighbours in different states is still right, and batched. */
+        /* A run over neighbours in different states is still right. */
         zero(&target, 0, SIZE);
+        check(&target, 0, SIZE, 0);
+        /* And batched: one operation for a whole run, none for one that was never touched. */
+        data(&target, 0, SIZE);
+        ZeroCounts counts = target.counts;
+        zero(&target, 0, SIZE);
+        assert_int_equal(target.counts.punches + target.counts.writes, counts.punches + counts.writes + 1);
         check(&target, 0, SIZE, 0);
         close_target(&target);
 }
