@@ -33,6 +33,7 @@ typedef struct Key {
 static const char *const huge_choices[] = { "within_size", "advise", "never", NULL };
 
 static const char *const image_format_choices[] = { "raw", "zstd", NULL };
+static const char *const dbus_choices[] = { "auto", "none", "system", "session", NULL };
 
 static const Key keys[] = {
         { "unix_sock_group", KEY_STRING, offsetof(DaemonConfig, unix_sock_group) },
@@ -43,6 +44,9 @@ static const Key keys[] = {
         { "max_client_requests", KEY_UINT, offsetof(DaemonConfig, limits.max_client_requests), 2, 1000 },
         { "keepalive_interval", KEY_INT, offsetof(DaemonConfig, limits.keepalive_interval), -1, 86400 },
         { "keepalive_count", KEY_UINT, offsetof(DaemonConfig, limits.keepalive_count), 0, 1000 },
+        { "dbus", KEY_CHOICE, offsetof(DaemonConfig, dbus), .choices = dbus_choices },
+        { "dbus_max_callers", KEY_UINT, offsetof(DaemonConfig, bus_limits.max_callers), 1, 100000 },
+        { "dbus_max_calls", KEY_UINT, offsetof(DaemonConfig, bus_limits.max_calls), 2, 1000 },
         { "hostname", KEY_STRING, offsetof(DaemonConfig, hostname) },
         { "host_uuid", KEY_STRING, offsetof(DaemonConfig, host_uuid) },
         { "migration_address", KEY_STRING, offsetof(DaemonConfig, migration_address) },
@@ -72,6 +76,7 @@ void config_init(DaemonConfig *config) {
                         .keepalive_interval = 5,
                         .keepalive_count = 5,
                 },
+                .bus_limits = { .max_callers = 512, .max_calls = 20 },
                 .migration_port_min = 49152,
                 .migration_port_max = 49215,
                 .migration_idle_timeout = 10,

@@ -10,12 +10,15 @@
 #include <glib.h>
 #include <sys/types.h>
 
+#include "daemon/dbus/bus_service.h"
 #include "daemon/rpc/server.h"
 
 typedef struct DaemonConfig {
         char *unix_sock_group; /* NULL: the daemon's own */
         mode_t unix_sock_rw_perms, unix_sock_ro_perms;
         ServerLimits limits;
+        char *dbus;            /* "none", "system", "session"; NULL: the one that fits */
+        BusLimits bus_limits;
         char *hostname, *host_uuid;                 /* NULL: the machine's */
         char *migration_policy; /* NULL: balanced */
         char *migration_address, *migration_host;   /* NULL: all addresses; the host name */

@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "daemon/config.h"
+#include "daemon/dbus/bus_service.h"
 #include "daemon/listen.h"
 #include "daemon/options.h"
 #include "daemon/paths.h"
@@ -56,6 +57,7 @@ typedef struct Daemon {
         sd_event_source *idle;
         Driver *driver;
         RpcServer *server;
+        BusService *bus; /* NULL: none */
         Notify *notify;
         Journal *journal;
         int lock_fd;
@@ -85,12 +87,14 @@ static void stop_run(void *userdata) {
 
         if (daemon->driver)
                 driver_quiesce(daemon->driver, QUIESCE_USEC);
-        if (daemon->server && server_shutdown(daemon->server, SHUTDOWN_USEC) < 0) {
+        if ((daemon->bus && bus_service_shutdown(daemon->bus, SHUTDOWN_USEC) < 0) ||
+            (daemon->server && server_shutdown(daemon->server, SHUTDOWN_USEC) < 0)) {
                 /* Calls that do not end still use the driver: leave everything to the kernel. */
                 log_warning("Calls of clients did not end within %u s, exiting without them",
                             (unsigned) (SHUTDOWN_USEC / USEC_PER_SEC));
                 status = EXIT_FAILURE;
         } else {
+                daemon->bus = bus_service_free(daemon->bus);
                 daemon->server = server_free(daemon->server);
                 daemon->notify = notify_free(daemon->notify);
                 daemon->journal = journal_free(daemon->journal);
@@ -117,7 +121,8 @@ static void daemon_stop(Daemon *daemon, const char *why) {
 /* ---- idle ---- */
 
 static bool daemon_busy(const Daemon *daemon) {
-        return !daemon->server || server_n_clients(daemon->server) > 0 || driver_active_domains(daemon->driver) > 0;
+        return !daemon->server || server_n_clients(daemon->server) > 0 ||
+               (daemon->bus && bus_service_n_callers(daemon->bus) > 0) || driver_active_domains(daemon->driver) > 0;
 }
 
 static void idle_arm(Daemon *daemon) {
@@ -133,6 +138,12 @@ static int on_idle(sd_event_source *source, uint64_t usec, void *userdata) {
         else
                 daemon_stop(daemon, "nobody needs it");
         return 0;
+}
+
+static void on_bus_change(BusService *bus, void *userdata) {
+        Daemon *daemon = userdata;
+        if (daemon->idle && !daemon->stopping)
+                idle_arm(daemon);
 }
 
 /* A client has come or gone: idleness begins anew. */
@@ -174,6 +185,8 @@ static void daemon_reload(Daemon *daemon) {
         log_set_level(config.log_level);
         if (daemon->server)
                 server_set_limits(daemon->server, &config.limits);
+        if (daemon->bus)
+                bus_service_set_limits(daemon->bus, &config.bus_limits);
         log_record(LOG_INFO, MESSAGE_CONFIG_RELOADED, NULL, 0, "The configuration was read again");
         notify_ready(daemon->notify);
 }
@@ -246,6 +259,29 @@ static int daemon_listen(Daemon *daemon, GError **reterr) {
         return r;
 }
 
+static BusKind daemon_bus_kind(const Daemon *daemon) {
+        const char *choice = daemon->config.dbus;
+
+        if (g_strcmp0(choice, "none") == 0)
+                return BUS_KIND_NONE;
+        if (g_strcmp0(choice, "system") == 0)
+                return BUS_KIND_SYSTEM;
+        if (g_strcmp0(choice, "session") == 0)
+                return BUS_KIND_SESSION;
+        if (daemon->options.root)
+                return BUS_KIND_NONE;
+        return daemon->options.session ? BUS_KIND_SESSION : BUS_KIND_SYSTEM;
+}
+
+static int daemon_start_bus(Daemon *daemon, GError **reterr) {
+        BusKind kind = daemon_bus_kind(daemon);
+
+        if (kind == BUS_KIND_NONE)
+                return 0;
+        daemon->bus = bus_service_new(daemon->event, daemon->driver, kind, &daemon->config.bus_limits, on_bus_change, daemon);
+        return daemon->bus ? 0 : error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("Cannot serve D-Bus"));
+}
+
 static int daemon_start(Daemon *daemon, GError **reterr) {
         DriverConfig driver_config = daemon_driver_config(daemon);
 
@@ -257,6 +293,8 @@ static int daemon_start(Daemon *daemon, GError **reterr) {
                 return 0;
         daemon->server = server_new(daemon->event, daemon->driver, &daemon->config.limits, on_server_change, daemon);
         r = daemon_listen(daemon, reterr);
+        if (r >= 0)
+                r = daemon_start_bus(daemon, reterr);
         if (r < 0)
                 return r;
         if (daemon->options.timeout_sec > 0) {

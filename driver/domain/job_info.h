@@ -34,8 +34,9 @@ typedef enum DriverPageState {
         _DRIVER_PAGES_MAX,
 } DriverPageState;
 
-/* fault_histogram[i] counts faults that were answered in less than 2^(i+1) microseconds, and not in less than 2^i. */
-#define DRIVER_FAULT_BUCKETS 32
+/* fault_histogram[i] counts faults that a page was fetched for in less than 2^(i+1) microseconds, and not in less than 2^i; the last has no
+ * upper end. */
+#define DRIVER_FAULT_BUCKETS 24
 
 typedef struct DriverJobInfo {
         uint64_t number;     /* from 1, unique in the life of a daemon */
@@ -63,7 +64,7 @@ typedef struct DriverJobInfo {
         char *reason;        /* a sentence */
 
         uint64_t pages[_DRIVER_PAGES_MAX];            /* 4 KiB pages by state, at the destination */
-        uint64_t faults;                              /* answered */
+        uint64_t faults;                              /* all that the kernel reported */
         uint64_t fault_histogram[DRIVER_FAULT_BUCKETS];
         uint64_t vcpu_block_usec;                     /* time that vCPUs spent waiting for pages, all together */
 

@@ -75,6 +75,14 @@ static void fill_numbers(DriverJobInfo *info, const Migration *migration) {
                 info->expected_blackout_usec = migration->decision.expected_downtime_usec;
         info->blackout_usec = migration->blackout_usec;
         info->elapsed_usec = now - migration->started_usec;
+        info->pages[DRIVER_PAGES_NEVER] = stats->never_pages;
+        info->pages[DRIVER_PAGES_VALID] = stats->valid_pages;
+        info->pages[DRIVER_PAGES_STALE] = stats->stale_pages;
+        info->pages[DRIVER_PAGES_INFLIGHT] = stats->inflight_pages;
+        info->faults = stats->faults;
+        G_STATIC_ASSERT(sizeof(info->fault_histogram) == sizeof(stats->fault_latency));
+        memcpy(info->fault_histogram, stats->fault_latency, sizeof(info->fault_histogram));
+        info->vcpu_block_usec = stats->fault_block_usec;
 }
 
 /* Everything that a running job can tell. */

@@ -102,6 +102,8 @@ void driver_client_disconnect(DriverClient *client) {
 }
 
 DriverClient *driver_client_free(DriverClient *client) {
+        if (!client)
+                return NULL;
         driver_client_disconnect(client);
         driver_double.n_clients--;
         fiber_cond_broadcast(&changed);

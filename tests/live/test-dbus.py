@@ -1,0 +1,429 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The D-Bus front end, with real buses: python's dbus module, busctl, gdbus, and virsh that watches the same."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import xml.etree.ElementTree as ElementTree
+
+import case
+import host as hosts
+
+try:
+    import dbus
+    import dbus.mainloop.glib
+    from gi.repository import GLib
+except ImportError as error:
+    print(f'skipped: {error}')
+    sys.exit(77)
+
+NAME = 'org.virtferry'
+ROOT = '/org/virtferry'
+CONNECT = 'org.libvirt.Connect'
+DOMAIN = 'org.libvirt.Domain'
+FERRY = 'org.virtferry.Domain1'
+MIGRATION = 'org.virtferry.Migration1'
+PROPERTIES = 'org.freedesktop.DBus.Properties'
+MANAGER = 'org.freedesktop.DBus.ObjectManager'
+DENIED = 'org.freedesktop.DBus.Error.AccessDenied'
+SOURCE = os.path.join(hosts.HERE, '../..')
+NS_PER_MS = 1000
+
+BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path={path}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <deny own="*"/>
+    <deny send_type="method_call"/>
+    <allow send_type="signal"/>
+    <allow send_requested_reply="true" send_type="method_return"/>
+    <allow send_requested_reply="true" send_type="error"/>
+    <allow receive_type="method_call"/>
+    <allow receive_type="method_return"/>
+    <allow receive_type="error"/>
+    <allow receive_type="signal"/>
+    <allow send_destination="org.freedesktop.DBus"/>
+    <allow send_destination="org.freedesktop.PolicyKit1"/>
+  </policy>
+  <policy user="polkitd">
+    <allow own="org.freedesktop.PolicyKit1"/>
+  </policy>
+  <policy user="root">
+    <allow own="org.freedesktop.PolicyKit1"/>
+    <allow send_destination="org.freedesktop.PolicyKit1"/>
+  </policy>
+  <include>{policy}</include>
+</busconfig>
+"""
+
+
+class MessageBus:
+    """A dbus-daemon of our own, with a connection to it."""
+
+    def __init__(self, folder, name, system=False):
+        self.path = os.path.join(folder, name + '.bus')
+        self.address = 'unix:path=' + self.path
+        self.system = system
+        self.process = None
+        self._connection = None
+        self.config = os.path.join(folder, name + '.conf')
+        if system:
+            with open(self.config, 'w', encoding='utf-8') as out:
+                out.write(BUS_CONFIG.format(path=self.path, policy=os.path.join(SOURCE, 'daemon/dbus/org.virtferry.conf')))
+        self.start()
+
+    def start(self):
+        how = ['--config-file=' + self.config] if self.system else ['--session', '--address=' + self.address]
+        self.process = subprocess.Popen(['dbus-daemon', '--nofork', '--nopidfile', '--nosyslog', *how], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        hosts.wait_for('the bus', lambda: os.path.exists(self.path), 10)
+
+    def stop(self):
+        if self._connection is not None:
+            with contextlib.suppress(dbus.DBusException):
+                self._connection.close()
+            self._connection = None
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+
+    @property
+    def environment(self):
+        return {'DBUS_SYSTEM_BUS_ADDRESS' if self.system else 'DBUS_SESSION_BUS_ADDRESS': self.address}
+
+    def connection(self):
+        if self._connection is None:
+            self._connection = self.connect()
+        return self._connection
+
+    def connect(self):
+        connection = dbus.bus.BusConnection(self.address)
+        connection.set_exit_on_disconnect(False)
+        return connection
+
+    def wait_name(self):
+        hosts.wait_for('the name on the bus', lambda: self.connection().name_has_owner(NAME), 20)
+
+    def call(self, path, interface, method, *arguments, connection=None, **options):
+        proxy = (connection or self.connection()).get_object(NAME, path, introspect=False)
+        return getattr(proxy, method)(*arguments, dbus_interface=interface, **options)
+
+    def get(self, path, interface, name):
+        return self.call(path, PROPERTIES, 'Get', interface, name)
+
+    def all(self, path, interface):
+        return self.call(path, PROPERTIES, 'GetAll', interface)
+
+    def busctl(self, *arguments, user=None, check=True):
+        """Runs busctl, as another user if wanted; returns what it writes."""
+        as_user = ['setpriv', '--reuid', user, '--regid', user, '--clear-groups', '--'] if user else []
+        return hosts.run(*as_user, 'busctl', '--address=' + self.address, *arguments, check=check, seconds=30)
+
+
+class Signals:
+    """Collects signals of the daemon on a connection of its own."""
+
+    _loop = None
+
+    def __init__(self, bus):
+        if Signals._loop is None:
+            dbus.mainloop.glib.DBusGMainLoop(set_as_default=True)
+            Signals._loop = GLib.MainLoop()
+            threading.Thread(target=Signals._loop.run, daemon=True).start()
+        self.seen = []
+        self._connection = dbus.bus.BusConnection(bus.address, mainloop=dbus.mainloop.glib.DBusGMainLoop())
+        self._connection.set_exit_on_disconnect(False)
+        self._connection.add_signal_receiver(self._on_signal, bus_name=NAME, path_keyword='path', interface_keyword='interface',
+                                             member_keyword='member')
+        # On a system bus signals go to those who have shown that they may look.
+        self._connection.get_object(NAME, ROOT, introspect=False).ListDomains(dbus.UInt32(0), dbus_interface=CONNECT)
+
+    def _on_signal(self, *arguments, path, interface, member):
+        self.seen.append((str(path), str(interface), str(member), arguments))
+
+    def of(self, member, path=None):
+        return [arguments for where, _, what, arguments in list(self.seen) if what == member and path in (None, where)]
+
+    def wait(self, member, path=None, seconds=30, check=lambda *arguments: True):
+        return hosts.wait_for(f'signal {member}', lambda: [a for a in self.of(member, path) if check(*a)], seconds)[0]
+
+    def close(self):
+        self._connection.close()
+
+
+def domain_path(identity):
+    return f'{ROOT}/domain/_{identity.replace("-", "_")}'
+
+
+class DbusCase(case.LiveCase):
+    """Both hosts on buses of their own, as sessions."""
+
+    @classmethod
+    def setUpClass(cls):
+        case.Events.register_loop()
+        cls.bed = hosts.Bed()
+        cls.addClassCleanup(cls.bed.close)
+        cls.control = cls.bed.control
+        cls.buses = {}
+        for host in cls.bed.hosts:
+            bus = MessageBus(cls.bed.folder, host.name)
+            cls.addClassCleanup(bus.stop)
+            cls.buses[host.name] = bus
+            with open(os.path.join(host.root, 'etc/libvirt/virtferryd.conf'), 'a', encoding='utf-8') as config:
+                config.write('dbus = "session"\n')
+            host.start(environment=bus.environment)
+            bus.wait_name()
+        cls.clean = None
+
+    def bus(self, host):
+        return self.buses[host.name]
+
+    def domain(self, host):
+        return self.bus(host).call(ROOT, CONNECT, 'DomainLookupByName', self.NAME)
+
+    def signals(self, host):
+        signals = Signals(self.bus(host))
+        self.addCleanup(signals.close)
+        return signals
+
+    def refused(self, name, pattern, function, *arguments, **options):
+        with self.assertRaises(dbus.DBusException) as caught:
+            function(*arguments, **options)
+        self.assertEqual(caught.exception.get_dbus_name(), name, caught.exception)
+        self.assertRegex(caught.exception.get_dbus_message(), pattern)
+
+
+class Objects(DbusCase):
+    """What is there, and what it says."""
+
+    FILL_MIB = 64
+    SPARSE_MIB = 0
+
+    def test_connect(self):
+        host, bus = self.bed.alpha, self.bus(self.bed.alpha)
+        self.assertEqual(bus.get(ROOT, CONNECT, 'Hostname'), 'alpha')
+        self.assertIn(str(bus.get(ROOT, CONNECT, 'Version') // 1000000), host.virsh('version'))
+        self.assertEqual(bus.get(ROOT, CONNECT, 'Encrypted'), False)
+        self.assertEqual(bus.call(ROOT, CONNECT, 'GetCapabilities').strip(), host.virsh('capabilities'))
+        self.assertIn('<domainCapabilities>', bus.call(ROOT, CONNECT, 'GetDomainCapabilities', '', '', '', '', dbus.UInt32(0)))
+        self.assertIn('qemu64', bus.call(ROOT, CONNECT, 'GetCPUModelNames', 'x86_64', dbus.UInt32(0)))
+        self.assertEqual(len(bus.call(ROOT, CONNECT, 'NodeGetCPUMap', dbus.UInt32(0))), os.cpu_count())
+        self.assertGreater(bus.call(ROOT, CONNECT, 'NodeGetFreeMemory'), 0)
+        self.assertIn('total', bus.call(ROOT, CONNECT, 'NodeGetMemoryStats', -1, dbus.UInt32(0)))
+
+    def test_life(self):
+        """A domain from its definition to its end, over D-Bus; virsh and the signals agree."""
+        host, bus = self.bed.alpha, self.bus(self.bed.alpha)
+        signals = self.signals(host)
+        self.remove_guest()
+        path = bus.call(ROOT, CONNECT, 'DomainDefineXML', self.xml(name='other', memory_mib=128))
+        self.assertEqual(host.state('other'), 'shut off')
+        self.assertEqual(path, domain_path(host.virsh('domuuid', 'other')))
+        added, interfaces = signals.wait('InterfacesAdded')
+        self.assertEqual((added, interfaces[DOMAIN]['Name'], interfaces[DOMAIN]['Active']), (path, 'other', False))
+        self.assertEqual(bus.call(ROOT, CONNECT, 'ListDomains', dbus.UInt32(0)), [path])
+        bus.call(path, DOMAIN, 'Create', dbus.UInt32(1))  # paused
+        self.assertEqual(host.state('other'), 'paused')
+        bus.call(path, DOMAIN, 'Resume')
+        self.assertEqual(bus.call(path, DOMAIN, 'GetState', dbus.UInt32(0))[0], 1)
+        self.assertEqual(bus.get(path, DOMAIN, 'Active'), True)
+        self.assertEqual(bus.call(ROOT, CONNECT, 'DomainLookupByID', dbus.Int32(int(bus.get(path, DOMAIN, 'Id')))), path)
+        self.assertEqual(bus.call(ROOT, CONNECT, 'DomainLookupByUUID', str(bus.get(path, DOMAIN, 'UUID'))), path)
+        # Whole definitions differ only where virsh formats.
+        ours = bus.call(path, DOMAIN, 'GetXMLDesc', dbus.UInt32(0))
+        self.assertEqual(ours.strip(), host.virsh('dumpxml', 'other'))
+        bus.call(path, PROPERTIES, 'Set', DOMAIN, 'Autostart', dbus.Boolean(True, variant_level=1))
+        self.assertRegex(host.virsh('dominfo', 'other'), 'Autostart: +enable')
+        # As in libvirt-dbus values stand in two variants.
+        stats = bus.call(path, DOMAIN, 'GetStats', dbus.UInt32(0), dbus.UInt32(0))
+        self.assertEqual((stats['state.state'], stats['state.state'].variant_level), (1, 2))
+        records = bus.call(ROOT, CONNECT, 'GetAllDomainStats', dbus.UInt32(0), dbus.UInt32(0))
+        self.assertEqual(records[0][0], 'other')
+        self.assertEqual(bus.call(path, DOMAIN, 'GetVcpus', dbus.UInt32(0)), 1)
+        self.assertEqual(len(bus.call(path, DOMAIN, 'GetVcpuPinInfo', dbus.UInt32(0))[0]), os.cpu_count())
+        self.assertGreater(bus.call(path, DOMAIN, 'MemoryStats', dbus.UInt32(0))[7], 0)  # VIR_DOMAIN_MEMORY_STAT_RSS
+        self.assertEqual(bus.call(path, DOMAIN, 'GetJobInfo')[0], 0)
+        bus.call(path, DOMAIN, 'Suspend')
+        bus.call(path, DOMAIN, 'Destroy', dbus.UInt32(0))
+        bus.call(path, DOMAIN, 'Undefine', dbus.UInt32(0))
+        self.assertEqual(signals.wait('InterfacesRemoved')[0], path)
+        events = [tuple(map(int, arguments[1:])) for arguments in signals.of('DomainEvent')]
+        for event in ((0, 0), (2, 0), (4, 0), (3, 0), (5, 1), (1, 0)):  # defined, started, resumed, suspended, stopped, undefined
+            self.assertIn(event, events)
+        self.refused('org.libvirt.Error', '^Domain not found: no domain with matching uuid', bus.get, path, DOMAIN, 'Name')
+
+    def test_errors(self):
+        bus = self.bus(self.bed.alpha)
+        unknown = 'org.freedesktop.DBus.Error.Unknown'
+        self.refused('org.libvirt.Error', "Domain not found: .*'nothing'", bus.call, ROOT, CONNECT, 'DomainLookupByName', 'nothing')
+        self.refused('org.libvirt.Error', 'XML error', bus.call, ROOT, CONNECT, 'DomainDefineXML', '<domain/>')
+        self.refused('org.libvirt.Error', 'unsupported flags', bus.call, ROOT, CONNECT, 'ListDomains', dbus.UInt32(1 << 30))
+        self.refused('org.freedesktop.DBus.Error.InvalidArgs', "'u', not 's'", bus.call, ROOT, CONNECT, 'ListDomains', 'x')
+        self.refused(unknown + 'Method', 'Nothing', bus.call, ROOT, CONNECT, 'Nothing')
+        self.refused(unknown + 'Interface', 'org.none', bus.call, ROOT, 'org.none', 'Nothing')
+        self.refused(unknown + 'Object', '/x', bus.call, ROOT + '/x', CONNECT, 'Nothing')
+        self.refused(unknown + 'Property', 'Nothing', bus.get, ROOT, CONNECT, 'Nothing')
+        self.refused('org.freedesktop.DBus.Error.PropertyReadOnly', 'Hostname', bus.call, ROOT, PROPERTIES, 'Set', CONNECT, 'Hostname',
+                     dbus.String('x', variant_level=1))
+        self.refused('org.libvirt.Error', 'no migration job 77', bus.get, ROOT + '/job/77', MIGRATION, 'Phase')
+
+    def test_introspection(self):
+        """What runs is what is shipped, and what other clients make of it."""
+        host, bus = self.bed.alpha, self.bus(self.bed.alpha)
+        self.remove_guest()
+        path = bus.call(ROOT, CONNECT, 'DomainDefineXML', self.xml(name='other'))
+        for place, names in ((ROOT, [CONNECT]), (path, [DOMAIN, FERRY])):
+            served = ElementTree.fromstring(bus.call(place, 'org.freedesktop.DBus.Introspectable', 'Introspect'))
+            for name in names:
+                shipped = ElementTree.parse(os.path.join(SOURCE, f'daemon/dbus/interfaces/{name}.xml')).getroot()
+                ours = served.find(f"interface[@name='{name}']")
+                self.assertEqual(ElementTree.tostring(ours).strip(), ElementTree.tostring(shipped.find('interface')).strip())
+        self.assertIn(path, bus.busctl('--list', 'tree', NAME).split())
+        self.assertIn('.GetXMLDesc', bus.busctl('introspect', NAME, path))
+        output = hosts.run('gdbus', 'introspect', '--address', bus.address, '--dest', NAME, '--object-path', ROOT, '--recurse')
+        self.assertIn('DomainLookupByName', output)
+        self.assertIn("Name = 'other'", output)
+        objects = bus.call(ROOT, MANAGER, 'GetManagedObjects')
+        self.assertEqual(objects[path][DOMAIN]['Name'], 'other')
+        host.virsh('undefine', 'other')
+
+    def test_many_calls(self):
+        """A caller that asks without waiting is served up to its quota, and does not keep others waiting."""
+        bus = self.bus(self.bed.alpha)
+        greedy = bus.connect()
+        self.addCleanup(greedy.close)
+        for _ in range(500):
+            message = dbus.lowlevel.MethodCallMessage(NAME, ROOT, CONNECT, 'GetCapabilities')
+            greedy.send_message(message)
+        greedy.flush()
+        for _ in range(20):
+            self.assertEqual(bus.get(ROOT, CONNECT, 'Hostname'), 'alpha')
+
+    def test_without_bus(self):
+        """The daemon goes on without its bus, and is there when one comes."""
+        host, bus = self.bed.alpha, self.bus(self.bed.alpha)
+        bus.stop()
+        self.assertEqual(host.virsh('hostname'), 'alpha')
+        bus.start()
+        bus.wait_name()
+        self.assertEqual(bus.get(ROOT, CONNECT, 'Hostname'), 'alpha')
+
+
+class Migrations(DbusCase):
+    """Two hosts, and nothing but D-Bus that moves the guest; virsh watches."""
+
+    def start(self, host, options=None, path=None):
+        """Starts a migration to the other host; returns the job's path."""
+        other = self.bed.other(host)
+        values = {'migrate_uri': f'tcp://{other.address}', **(options or {})}
+        return self.bus(host).call(path or self.domain(host), FERRY, 'Migrate', other.peer_uri, dbus.Dictionary(values, signature='sv'))
+
+    def wait_phase(self, host, job, *phases, seconds=30):
+        return hosts.wait_for(f'phase {phases}', lambda: self.bus(host).get(job, MIGRATION, 'Phase') in phases, seconds)
+
+    def test_steered(self):
+        """Slowly at first; looked at, paused, resumed, tuned; then it ends well on both buses."""
+        alpha, beta = self.bed.alpha, self.bed.beta
+        self.guest_on(alpha)
+        signals, arriving = self.signals(alpha), self.signals(beta)
+        bus = self.bus(alpha)
+        job = self.start(alpha, {'bandwidth': dbus.UInt64(8)})
+        self.assertEqual(bus.get(job, MIGRATION, 'Direction'), 'out')
+        self.assertEqual(bus.get(job, MIGRATION, 'Domain'), self.domain(alpha))
+        self.wait_phase(alpha, job, 'precopy')
+        hosts.wait_for('data', lambda: bus.get(job, MIGRATION, 'TransferredBytes') > 0, 20)
+        self.assertEqual(alpha.job(self.NAME).get('operation'), 5)
+        self.assertIn('Unbounded', alpha.virsh('domjobinfo', self.NAME))
+        self.assertEqual(bus.get(job, MIGRATION, 'BandwidthLimit'), 8 << 20)
+        properties = bus.all(job, MIGRATION)
+        self.assertEqual((properties['Outcome'], properties['Peer']), ('running', beta.peer_uri))
+        self.assertGreater(properties['Pending']['total'], 0)
+        bus.call(job, MIGRATION, 'Pause')
+        self.assertTrue(bus.get(job, MIGRATION, 'Paused'))
+        self.refused('org.libvirt.Error', 'paused already', bus.call, job, MIGRATION, 'Pause')
+        signals.wait('PropertiesChanged', job, check=lambda _, changed, __: changed['Paused'])
+        bus.call(job, MIGRATION, 'SetMaxDowntime', dbus.UInt64(500))
+        self.assertEqual(alpha.virsh('migrate-getmaxdowntime', self.NAME), '500')
+        bus.call(job, MIGRATION, 'Resume')
+        self.refused('org.libvirt.Error', 'nonsense', bus.call, job, MIGRATION, 'SetPolicy', 'nonsense')
+        bus.call(job, MIGRATION, 'SetPolicy', 'never-throttle')
+        self.assertEqual(bus.get(job, MIGRATION, 'Policy'), 'never-throttle')
+        self.refused('org.libvirt.Error', 'migrating already', self.start, alpha)
+        bus.call(job, MIGRATION, 'SetBandwidth', dbus.UInt64(0))
+        completed = signals.wait('Completed', job, 60)
+        self.assertEqual((completed[0], completed[1]), (True, ''))
+        self.assert_settled(beta)
+        self.assertTrue(signals.of('Iteration', job))
+        self.assertEqual(signals.of('Decision', job)[-1][0], 'stop-and-copy')
+        changed = [arguments[1] for arguments in signals.of('PropertiesChanged', job)]
+        self.assertEqual(changed[-1]['Outcome'], 'completed')
+        final = bus.all(job, MIGRATION)
+        self.assertEqual((final['Phase'], final['Pending']['total'], final['Error']), ('completed', 0, ''))
+        self.assertGreater(final['Blackout'], NS_PER_MS)
+        self.assertLess(final['Blackout'], 5000 * NS_PER_MS)
+        self.assertTrue(arriving.wait('Completed')[0])
+        self.refused('org.libvirt.Error', 'has ended', bus.call, job, MIGRATION, 'Cancel')
+        self.assertEqual(bus.call(ROOT, MANAGER, 'GetManagedObjects')[job][MIGRATION]['Outcome'], 'completed')
+        incoming = [path for path in self.bus(beta).call(ROOT, MANAGER, 'GetManagedObjects') if '/job/' in path]
+        self.assertEqual(self.bus(beta).get(incoming[-1], MIGRATION, 'Direction'), 'in')
+
+    def test_cancel(self):
+        alpha = self.guest_on(self.bed.alpha)
+        signals, bus = self.signals(alpha), self.bus(alpha)
+        job = self.start(alpha, {'bandwidth': dbus.UInt64(4)})
+        self.wait_phase(alpha, job, 'precopy')
+        bus.call(job, MIGRATION, 'Cancel')
+        completed = signals.wait('Completed', job)
+        self.assertFalse(completed[0])
+        self.assertIn('aborted', completed[1])
+        self.assert_settled(alpha)
+        self.assert_nothing_left()
+        self.assertEqual(bus.get(job, MIGRATION, 'ErrorCode'), 78)
+
+    def test_unreachable(self):
+        """A destination that is not there: the job fails by itself, before anything has begun."""
+        alpha = self.guest_on(self.bed.alpha)
+        bus, signals = self.bus(alpha), self.signals(alpha)
+        options = dbus.Dictionary({}, signature='sv')
+        job = bus.call(self.domain(alpha), FERRY, 'Migrate', 'ferry+unix:///system?socket=/nonexistent', options)
+        completed = signals.wait('Completed', job)
+        self.assertFalse(completed[0])
+        self.assertIn('/nonexistent', completed[1])
+        for name, value, words in (('nothing', 'x', 'nothing'), ('bandwidth', dbus.ObjectPath('/'), 'type'), ('flags', dbus.UInt32(1 << 31), 'flag')):
+            options = dbus.Dictionary({name: value}, signature='sv')
+            self.refused('org.libvirt.Error', words, bus.call, self.domain(alpha), FERRY, 'Migrate', 'ferry:///', options)
+        self.assert_settled(alpha)
+
+    def test_vanished(self):
+        """MigrateToURI3 waits, and its caller takes it along; what Domain1.Migrate has begun goes on."""
+        alpha, beta = self.bed.alpha, self.bed.beta
+        self.guest_on(alpha)
+        bus, path = self.bus(alpha), self.domain(alpha)
+        caller = subprocess.Popen(['busctl', '--address=' + bus.address, '--timeout=100', 'call', NAME, path, DOMAIN, 'MigrateToURI3', 'sa{sv}u',
+                                   beta.peer_uri, '2', 'bandwidth', 't', '4', 'migrate_uri', 's', f'tcp://{beta.address}', '3'])
+        hosts.wait_for('precopy', lambda: alpha.job(self.NAME).get('memory_processed', 0) > 0, 30)
+        self.assertEqual(bus.get(path, DOMAIN, 'Active'), True)  # a call that waits keeps nobody waiting
+        caller.send_signal(signal.SIGKILL)
+        caller.wait()
+        self.assert_settled(alpha)
+        self.assert_nothing_left()
+        output = bus.busctl('call', NAME, path, FERRY, 'Migrate', 'sa{sv}', beta.peer_uri, '1', 'migrate_uri', 's', f'tcp://{beta.address}')
+        job = re.search('"(.*)"', output)[1]
+        self.wait_phase(alpha, job, 'completed', seconds=60)
+        self.assert_settled(beta)
+
+
+if __name__ == '__main__':
+    case.main()
