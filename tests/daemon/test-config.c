@@ -114,6 +114,8 @@ static void test_example(void **state) {
         assert_int_equal(n, 27);
         assert_string_equal(config.ram_huge, "advise");
         assert_string_equal(config.save_image_format, "raw");
+        assert_string_equal(config.dbus, "auto");
+        g_clear_pointer(&config.dbus, g_free);
         g_clear_pointer(&config.ram_huge, g_free);
         assert_string_equal(config.guest_slice, "machine.slice");
         g_clear_pointer(&config.guest_slice, g_free);
