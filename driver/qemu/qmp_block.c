@@ -10,28 +10,11 @@
 #include "driver/base/json.h"
 #include "driver/qemu/qmp.h"
 
-#define QMP_MAX_DISKS 4096
-
-static int qmp_block_array(Monitor *monitor, const char *command, json_object *arguments, json_object **ret_array,
-                           size_t *ret_n, GError **reterr) {
-        g_autoptr(json_object) result = NULL;
-
-        int r = monitor_call(monitor, command, arguments, NULL, 0, QMP_TIMEOUT_USEC, &result, reterr);
-        if (r < 0)
-                return r;
-        if (!json_object_is_type(result, json_type_array))
-                return error_set(reterr, VIR_ERR_INTERNAL_ERROR,
-                                 _("QEMU answered '%s' with something that is not a list"), command);
-        *ret_n = MIN(json_object_array_length(result), QMP_MAX_DISKS);
-        *ret_array = g_steal_pointer(&result);
-        return 0;
-}
-
 int qmp_query_block_stats(Monitor *monitor, QmpBlockStats **ret_stats, unsigned *ret_n, GError **reterr) {
         g_autoptr(json_object) array = NULL;
         size_t n = 0;
 
-        int r = qmp_block_array(monitor, "query-blockstats", NULL, &array, &n, reterr);
+        int r = qmp_query_array(monitor, "query-blockstats", NULL, &array, &n, reterr);
         if (r < 0)
                 return r;
 
@@ -89,7 +72,7 @@ int qmp_query_named_block_nodes(Monitor *monitor, QmpBlockNode **ret_nodes, unsi
         json_object *arguments = json_add_bool(json_object_new_object(), "flat", true);
         size_t n = 0;
 
-        int r = qmp_block_array(monitor, "query-named-block-nodes", arguments, &array, &n, reterr);
+        int r = qmp_query_array(monitor, "query-named-block-nodes", arguments, &array, &n, reterr);
         if (r < 0)
                 return r;
 

@@ -85,12 +85,11 @@ int qmp_set_action(Monitor *monitor, const char *reboot, const char *shutdown, G
         return monitor_call(monitor, "set-action", arguments, NULL, 0, QMP_TIMEOUT_USEC, NULL, reterr);
 }
 
-/* A command whose result is an array; *ret_n is bounded. */
-static int qmp_query_array(Monitor *monitor, const char *command, json_object **ret_array, size_t *ret_n,
-                           GError **reterr) {
+int qmp_query_array(Monitor *monitor, const char *command, json_object *arguments, json_object **ret_array,
+                    size_t *ret_n, GError **reterr) {
         g_autoptr(json_object) result = NULL;
 
-        int r = monitor_call(monitor, command, NULL, NULL, 0, QMP_TIMEOUT_USEC, &result, reterr);
+        int r = monitor_call(monitor, command, arguments, NULL, 0, QMP_TIMEOUT_USEC, &result, reterr);
         if (r < 0)
                 return r;
         if (!json_object_is_type(result, json_type_array))
@@ -105,7 +104,7 @@ int qmp_query_cpus(Monitor *monitor, QmpCpu **ret_cpus, unsigned *ret_n, GError 
         g_autoptr(json_object) array = NULL;
         size_t n = 0;
 
-        int r = qmp_query_array(monitor, "query-cpus-fast", &array, &n, reterr);
+        int r = qmp_query_array(monitor, "query-cpus-fast", NULL, &array, &n, reterr);
         if (r < 0)
                 return r;
 
@@ -210,7 +209,7 @@ int qmp_query_chardevs(Monitor *monitor, QmpChardev **ret_chardevs, unsigned *re
         g_autoptr(json_object) array = NULL;
         size_t n = 0;
 
-        int r = qmp_query_array(monitor, "query-chardev", &array, &n, reterr);
+        int r = qmp_query_array(monitor, "query-chardev", NULL, &array, &n, reterr);
         if (r < 0)
                 return r;
 

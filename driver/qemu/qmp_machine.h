@@ -41,6 +41,11 @@ typedef struct QmpStatus {
         QmpRunState state;
 } QmpStatus;
 
+/* Any command whose result is an array: *ret_array is the caller's, *ret_n bounded. arguments is consumed and may be
+ * NULL. */
+int qmp_query_array(Monitor *monitor, const char *command, json_object *arguments, json_object **ret_array,
+                    size_t *ret_n, GError **reterr);
+
 int qmp_stop(Monitor *monitor, GError **reterr);
 /* QEMU activates the disks' locks here, so it can fail with the disk's name. */
 int qmp_cont(Monitor *monitor, GError **reterr);

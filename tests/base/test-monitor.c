@@ -135,6 +135,29 @@ static void hangs_up(void *userdata) {
         peer_close(&peer);
 }
 
+/* The answer is there, but before the caller runs again the monitor has closed: what it was about is gone. */
+static void answers_and_ends(void *userdata) {
+        g_autoptr(json_object) result = NULL;
+        g_autoptr(GError) error = NULL;
+        Peer peer = { 0 };
+
+        peer_open(&peer);
+        peer_says(&peer, "{\"return\":{\"n\":1},\"id\":1}\nnot json\n");
+        assert_int_equal(monitor_call(peer.monitor, "stop", NULL, NULL, 0, 5000000, &result, &error), -ENOTCONN);
+        assert_null(result);
+        assert_true(peer.closed);
+        peer_close(&peer);
+}
+
+/* Who asks for a monitor after its end gets NULL, and may call it. */
+static void none_there(void *userdata) {
+        g_autoptr(GError) error = NULL;
+
+        assert_int_equal(monitor_call(NULL, "stop", json_object_new_object(), NULL, 0, 5000000, NULL, &error),
+                         -ENOTCONN);
+        assert_non_null(error);
+}
+
 static void garbage(void *userdata) {
         g_autoptr(GError) error = NULL;
         Peer peer = { 0 };
@@ -172,13 +195,17 @@ FIBER_TEST(handshake)
 FIBER_TEST(out_of_order)
 FIBER_TEST(times_out)
 FIBER_TEST(hangs_up)
+FIBER_TEST(answers_and_ends)
+FIBER_TEST(none_there)
 FIBER_TEST(garbage)
 FIBER_TEST(passes_fd)
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_handshake), cmocka_unit_test(test_out_of_order), cmocka_unit_test(test_times_out),
-                cmocka_unit_test(test_hangs_up),  cmocka_unit_test(test_garbage),      cmocka_unit_test(test_passes_fd),
+                cmocka_unit_test(test_handshake),        cmocka_unit_test(test_out_of_order),
+                cmocka_unit_test(test_times_out),        cmocka_unit_test(test_hangs_up),
+                cmocka_unit_test(test_answers_and_ends), cmocka_unit_test(test_none_there),
+                cmocka_unit_test(test_garbage),          cmocka_unit_test(test_passes_fd),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

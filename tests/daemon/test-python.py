@@ -377,7 +377,7 @@ class Python(unittest.TestCase):
         second = subprocess.run([sys.argv[1], '--root', daemon.root], capture_output=True, text=True, timeout=SECONDS,
                                 check=False)
         self.assertEqual(second.returncode, 1)
-        self.assertIn('Another virtferryd holds', second.stderr)
+        self.assertIn('another virtferryd holds', second.stderr)
         self.assertEqual(daemon.open().getHostname(), 'here')
 
     def test_configuration(self):

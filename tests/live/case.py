@@ -110,6 +110,8 @@ class LiveCase(unittest.TestCase):
         for host in cls.bed.hosts:
             if host.daemon is None:
                 host.start()
+        for host in cls.bed.hosts:
+            host.virsh('domcapabilities')  # a daemon that has just started still asks the emulator, with processes of its own
         cls.clean = None
 
     def setUp(self):

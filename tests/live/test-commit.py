@@ -114,8 +114,24 @@ class Handover(case.LiveCase):
 class BeforeCommit(Handover):
     """COMMIT has been sent and has not arrived."""
 
+    def test_state_cannot_be_saved(self):
+        """COMMIT is not sent unless a restarted daemon would know of it."""
+        self.hold(wire.READY)
+        folder = os.path.join(self.source.root, 'run/libvirt/ferry/status')
+        hosts.run('mount', '--bind', folder, folder)
+        self.addCleanup(hosts.run, 'umount', '-l', folder, check=False)
+        hosts.run('mount', '-o', 'remount,ro,bind', folder)
+        self.proxy.release()
+        self.assertNotEqual(self.end(), 0)
+        hosts.run('umount', '-l', folder)
+        self.assertEqual(self.proxy.seen[wire.COMMIT], 0)
+        self.assert_reads(self.output, 'cannot be saved')
+        self.assert_settled(self.source)
+        self.assert_nothing_left()
+
     def test_link_closed(self):
         self.hold(wire.COMMIT)
+        self.assertRegex(self.source.refused('resume', self.NAME), 'handed over')
         self.proxy.cut()
         self.assertNotEqual(self.end(), 0)
         self.assert_reads(self.output, 'lost|broke|closed')

@@ -168,6 +168,21 @@ class Killed(Disturbed):
                 hosts.wait_for('both sides to be clean', lambda: not self.alpha.processes() and not self.beta.processes(), 20)
                 self.assertRegex(self.alpha.virsh('domstate', '--reason', self.NAME), r'shut off \((crashed|failed)\)')
 
+    def test_source_qemu_while_it_is_asked(self):
+        """QEMU dies while the daemon waits for its answer, so that nothing of it is there any more when the call returns."""
+        self.prepare()
+        qemu = self.alpha.qemu()
+        os.kill(qemu, signal.SIGSTOP)
+        process = self.migrate_start(self.alpha, self.beta)
+        hosts.wait_for('the job', lambda: process.poll() is not None or self.alpha.job(self.NAME).get('type'), 20)
+        hosts.wait_for('the destination', lambda: self.beta.pids_of('qemu-system'), 20)
+        os.kill(qemu, signal.SIGKILL)
+        code, output = self.migrate_end(process)
+        self.assertNotEqual(code, 0)
+        self.assert_reads(output, 'QEMU|domain')
+        hosts.wait_for('both sides to be clean', lambda: not self.alpha.processes() and not self.beta.processes(), 20)
+        self.assertIsNone(self.alpha.daemon.poll())
+
     def test_virsh(self):
         """The controlling client dies: a direct migration ends, and so does a peer-to-peer one, whose helper is ended."""
         for point in (0.02, 0.5, 0.9, 'stopped'):
