@@ -21,6 +21,8 @@ void migration_cookie_clear(MigrationCookie *cookie) {
         g_clear_pointer(&cookie->instance, g_free);
         g_clear_pointer(&cookie->uri, g_free);
         g_clear_pointer(&cookie->persistent_xml, g_free);
+        storage_disks_free(g_steal_pointer(&cookie->disks), cookie->n_disks);
+        g_clear_pointer(&cookie->disks_uri, g_free);
         g_clear_pointer(&cookie->id, g_free);
 }
 
@@ -43,6 +45,17 @@ static int hex_parse(const char *text, unsigned char *bytes, size_t n) {
                 bytes[i] = (unsigned char) (high << 4 | low);
         }
         return 0;
+}
+
+static json_object *format_disks(const MigrationCookie *cookie) {
+        json_object *disks = json_object_new_array();
+
+        for (unsigned i = 0; i < cookie->n_disks; i++) {
+                json_object *disk = json_add_string(json_object_new_object(), "target", cookie->disks[i].target);
+
+                json_object_array_add(disks, json_add_uint64(disk, "size", cookie->disks[i].bytes));
+        }
+        return disks;
 }
 
 char *migration_cookie_format(const MigrationCookie *cookie, unsigned *ret_length) {
@@ -75,6 +88,9 @@ char *migration_cookie_format(const MigrationCookie *cookie, unsigned *ret_lengt
                 json_add_string(object, "token", token);
         }
         json_add_string(object, "uri", cookie->uri);
+        if (cookie->disks)
+                json_add(object, "disks", format_disks(cookie));
+        json_add_string(object, "disks-uri", cookie->disks_uri);
         json_add_string(object, "persistent", cookie->persistent_xml);
         json_add_string(object, "id", cookie->id);
         if (cookie->complete)
@@ -104,9 +120,27 @@ static int parse_blocks(json_object *list, MigrationCookie *cookie) {
         return 0;
 }
 
+static int parse_disks(json_object *list, MigrationCookie *cookie) {
+        size_t n = json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
+
+        if (n == 0 || n > STORAGE_DISKS_MAX)
+                return -EINVAL;
+        cookie->disks = g_new0(StorageDisk, n);
+        cookie->n_disks = (unsigned) n;
+        for (size_t i = 0; i < n; i++) {
+                json_object *item = json_object_array_get_idx(list, i);
+
+                cookie->disks[i].target = g_strdup(json_get_string(item, "target"));
+                cookie->disks[i].bytes = json_get_uint64(item, "size", 0);
+                if (!cookie->disks[i].target)
+                        return -EINVAL;
+        }
+        return 0;
+}
+
 static int parse_members(json_object *object, MigrationCookie *cookie) {
         const char *uuid = json_get_string(object, "uuid"), *token = json_get_string(object, "token");
-        json_object *blocks = json_get(object, "ram");
+        json_object *blocks = json_get(object, "ram"), *disks = json_get(object, "disks");
 
         cookie->name = g_strdup(json_get_string(object, "name"));
         cookie->hostname = g_strdup(json_get_string(object, "hostname"));
@@ -120,6 +154,9 @@ static int parse_members(json_object *object, MigrationCookie *cookie) {
                 return -EINVAL;
         if (blocks && parse_blocks(blocks, cookie) < 0)
                 return -EINVAL;
+        if (disks && parse_disks(disks, cookie) < 0)
+                return -EINVAL;
+        cookie->disks_uri = g_strdup(json_get_string(object, "disks-uri"));
         if (token) {
                 if (hex_parse(token, cookie->token, sizeof(cookie->token)) < 0)
                         return -EINVAL;

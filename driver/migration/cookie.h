@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "driver/engine/engine.h"
+#include "driver/migration/storage.h"
 
 #define COOKIE_VERSION 1
 #define COOKIE_MAX (4u * 1024 * 1024) /* libvirt's own limit */
@@ -37,6 +38,9 @@ typedef struct MigrationCookie {
         bool has_token;
         unsigned char token[ENGINE_TOKEN_BYTES];
         char *uri;              /* data address */
+        StorageDisk *disks;     /* Begin: disks that come along; NULL: none */
+        unsigned n_disks;
+        char *disks_uri;        /* Prepare: where they are taken */
         char *persistent_xml;
         char *id;               /* names the migration, so that what was interrupted finds its other half again */
         bool complete;          /* Prepare -> Perform, when resuming: all memory had arrived already */

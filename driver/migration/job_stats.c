@@ -51,15 +51,19 @@ static Numbers job_numbers(const Migration *migration) {
 }
 
 void job_stats_info(const Migration *migration, virDomainJobInfo *ret_info) {
+        uint64_t disk_total = migration->storage.total_bytes, disk_done = MIN(migration->storage.done_bytes, disk_total);
         Numbers numbers = job_numbers(migration);
 
         *ret_info = (virDomainJobInfo){
                 .type = VIR_DOMAIN_JOB_UNBOUNDED,
                 .timeElapsed = numbers.elapsed_msec,
                 .timeRemaining = numbers.remaining_msec,
-                .dataTotal = numbers.total,
-                .dataProcessed = numbers.processed,
-                .dataRemaining = numbers.remaining,
+                .dataTotal = numbers.total + disk_total,
+                .dataProcessed = numbers.processed + disk_done,
+                .dataRemaining = numbers.remaining + disk_total - disk_done,
+                .fileTotal = disk_total,
+                .fileProcessed = disk_done,
+                .fileRemaining = disk_total - disk_done,
                 .memTotal = numbers.total,
                 .memProcessed = numbers.processed,
                 .memRemaining = numbers.remaining,
@@ -181,6 +185,7 @@ static void add_stats(ParamList *list, const Migration *migration, const EngineS
 
 int job_stats_params(const Migration *migration, virTypedParameterPtr *ret_params, int *ret_n, GError **reterr) {
         const EngineStats *stats = current_stats(migration);
+        uint64_t disk_total = migration->storage.total_bytes, disk_done = MIN(migration->storage.done_bytes, disk_total);
         Numbers numbers = job_numbers(migration);
         ParamList list = { 0 };
 
@@ -192,9 +197,14 @@ int job_stats_params(const Migration *migration, virTypedParameterPtr *ret_param
                 add_ullong(&list, VIR_DOMAIN_JOB_TIME_REMAINING, numbers.remaining_msec);
         if (numbers.has_downtime)
                 add_ullong(&list, VIR_DOMAIN_JOB_DOWNTIME, numbers.downtime_msec);
-        add_ullong(&list, VIR_DOMAIN_JOB_DATA_TOTAL, numbers.total);
-        add_ullong(&list, VIR_DOMAIN_JOB_DATA_PROCESSED, numbers.processed);
-        add_ullong(&list, VIR_DOMAIN_JOB_DATA_REMAINING, numbers.remaining);
+        add_ullong(&list, VIR_DOMAIN_JOB_DATA_TOTAL, numbers.total + disk_total);
+        add_ullong(&list, VIR_DOMAIN_JOB_DATA_PROCESSED, numbers.processed + disk_done);
+        add_ullong(&list, VIR_DOMAIN_JOB_DATA_REMAINING, numbers.remaining + disk_total - disk_done);
+        if (disk_total > 0) {
+                add_ullong(&list, VIR_DOMAIN_JOB_DISK_TOTAL, disk_total);
+                add_ullong(&list, VIR_DOMAIN_JOB_DISK_PROCESSED, disk_done);
+                add_ullong(&list, VIR_DOMAIN_JOB_DISK_REMAINING, disk_total - disk_done);
+        }
         add_ullong(&list, VIR_DOMAIN_JOB_MEMORY_TOTAL, numbers.total);
         add_ullong(&list, VIR_DOMAIN_JOB_MEMORY_PROCESSED, numbers.processed);
         add_ullong(&list, VIR_DOMAIN_JOB_MEMORY_REMAINING, numbers.remaining);

@@ -83,6 +83,7 @@ Migration *migration_unref(Migration *migration) {
         g_clear_error(&migration->pause_reason);
         g_free(migration->id);
         migration_params_clear(&migration->params);
+        storage_clear(&migration->storage, false);
         fd_close(migration->qemu_state_fd);
         fd_close(migration->engine_state_fd);
         if (migration->round_log)
@@ -105,6 +106,8 @@ void migration_end(Migration *migration, bool success) {
         if (!success)
                 migration->phase = MIGRATION_PHASE_FAILED;
         job_stats_complete(migration, success);
+        if (!success)
+                storage_clear(&migration->storage, true);
         round_log_end(migration, success);
         job_record_end(g_steal_pointer(&migration->record), success);
         if (migration->engine)
@@ -135,6 +138,7 @@ static json_object *migration_saved(const Migration *migration) {
         json_add_bool(saved, "stopped-here", migration->stopped_here);
         json_add_string(saved, "id", migration->id);
         json_add_bool(saved, "postcopy", migration->postcopy);
+        json_add(saved, "created-images", storage_saved(&migration->storage));
         if (migration->engine)
                 json_add_int64(saved, "engine", engine_pid(migration->engine));
         return saved;

@@ -14,6 +14,7 @@
 #include "driver/engine/engine.h"
 #include "driver/guest/guest.h"
 #include "driver/migration/params.h"
+#include "driver/migration/storage.h"
 #include "driver/policy/policy.h"
 
 /*
@@ -75,6 +76,7 @@ struct Migration {
         bool incoming;
         MigrationPhase phase;
         MigrationParams params;
+        Storage storage;            /* disks that are copied */
         char *id;                   /* names it at both ends */
         const void *client;         /* whose call began it; NULL once that client is gone. Compared, never followed */
         bool in_call;               /* Perform or Finish is running: it cleans up, not migration_client_gone() */

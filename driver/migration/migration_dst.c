@@ -82,6 +82,8 @@ static int dst_load(Migration *migration, GError **reterr) {
         }
         if (r >= 0)
                 r = qmp_migrate_wait(qemu_monitor(migration->domain->qemu), LOAD_USEC, NULL, reterr);
+        if (r >= 0)
+                r = storage_dst_close(migration, reterr);
         if (r >= 0) {
                 migration_set_phase(migration, MIGRATION_PHASE_LOADED);
                 r = engine_dest_loaded(migration->engine, reterr);
@@ -385,8 +387,22 @@ int migration_dst_answer(const Migration *migration, const MigrationParams *para
         cookie.has_token = true;
         memcpy(cookie.token, migration->token, sizeof(cookie.token));
         cookie.uri = g_strdup(*ret_uri);
+        cookie.disks_uri = g_strdup(migration->storage.uri);
         *ret_cookie = migration_cookie_format(&cookie, ret_length);
         return 0;
+}
+
+static int dst_serve_disks(Migration *migration, GError **reterr) {
+        const MigrationContext *context = migration->context;
+        const char *host = context->host ? context->host : context->hostname;
+        const char *listen = migration->params.listen_address ? migration->params.listen_address : context->address;
+        g_auto(MigrationAddress) address = { 0 };
+        int r;
+
+        r = migration->params.uri ? migration_address_parse(migration->params.uri, &address, reterr) : 0;
+        if (r < 0)
+                return r;
+        return storage_dst_serve(migration, listen, address.host ? address.host : host, &migration->storage.uri, reterr);
 }
 
 static int dst_start(Migration *migration, DomainDef *def, const MigrationCookie *cookie, char **ret_cookie,
@@ -394,9 +410,18 @@ static int dst_start(Migration *migration, DomainDef *def, const MigrationCookie
         unsigned port = 0;
         int r;
 
+        migration->storage.disks = storage_disks_copy(cookie->disks, cookie->n_disks);
+        migration->storage.n_disks = cookie->n_disks;
+        r = storage_dst_create(migration, def, reterr);
+        if (r < 0) {
+                domain_def_free(def);
+                return r;
+        }
         r = dst_start_qemu(migration, def, cookie, reterr);
         if (r >= 0)
                 r = dst_start_engine(migration, &port, reterr);
+        if (r >= 0)
+                r = dst_serve_disks(migration, reterr);
         if (r >= 0)
                 r = migration_check(migration, reterr);
         if (r >= 0)

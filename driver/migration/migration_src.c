@@ -84,6 +84,10 @@ char *migration_src_begin_cookie(const Migration *migration, const MigrationPara
                 cookie.blocks[i].page_bytes = ram->blocks[i].page_bytes;
         }
         cookie.resident_bytes = qemu_ram_allocated(ram);
+        if (migration->storage.n_disks > 0) {
+                cookie.disks = storage_disks_copy(migration->storage.disks, migration->storage.n_disks);
+                cookie.n_disks = migration->storage.n_disks;
+        }
         if (params->flags & VIR_MIGRATE_PERSIST_DEST) {
                 if (params->persistent_xml)
                         cookie.persistent_xml = g_strdup(params->persistent_xml);
@@ -124,6 +128,11 @@ int migration_src_begin(MigrationContext *context, Domain *domain, const void *c
         if (r < 0)
                 return r;
         migration->id = g_uuid_string_random();
+        r = storage_src_begin(migration, reterr);
+        if (r < 0) {
+                migration_end(migration, false);
+                return r;
+        }
         *ret_cookie = migration_src_begin_cookie(migration, &migration->params, ret_cookie_length);
         *ret_xml = g_steal_pointer(&xml);
         return 0;
@@ -161,6 +170,8 @@ static void src_give_up(Migration *migration, const GError *why) {
                 engine_source_unprotect(blocks, n, qemu_pid(domain->qemu), qemu_uffd(domain->qemu, 0), qemu_uffd(domain->qemu, 1), NULL);
         }
         qmp_migrate_cancel(qemu_monitor(domain->qemu), NULL);
+        if (domain->qemu && migration->storage.n_disks > 0)
+                storage_src_abort(domain->qemu);
         if (domain->qemu && src_direct_io(migration, false, &error) < 0)
                 log_debug("domain '%s' keeps buffered disk I/O, ignoring: %s", domain->name, error->message);
         g_clear_error(&error);
@@ -290,6 +301,8 @@ static int src_stop_and_copy(Migration *migration, GError **reterr) {
         engine_end = pair[1];
         migration->stopped_usec = clock_monotonic_usec();
         r = src_pause(migration, reterr);
+        if (r >= 0)
+                r = storage_src_finish(migration, reterr);
         /* QEMU streams its devices while the engine scans and sends what the guest wrote last. */
         if (r >= 0)
                 r = qmp_migrate_fd(qemu_monitor(qemu), qemu_end, reterr);
@@ -359,6 +372,9 @@ static int src_move(Migration *migration, const MigrationCookie *cookie, GError 
                 r = src_direct_io(migration, true, reterr);
         if (r >= 0)
                 r = migration_check(migration, reterr);
+        if (r >= 0)
+                r = storage_src_copy(migration, migration->params.disks_uri ? migration->params.disks_uri : cookie->disks_uri,
+                                     reterr);
         if (r >= 0)
                 r = src_engine_start(migration, cookie, reterr);
         if (r >= 0)

@@ -8,7 +8,8 @@
 
 #define FLAGS_HONOURED \
         (VIR_MIGRATE_LIVE | VIR_MIGRATE_PEER2PEER | VIR_MIGRATE_PERSIST_DEST | VIR_MIGRATE_UNDEFINE_SOURCE | VIR_MIGRATE_PAUSED | \
-         VIR_MIGRATE_CHANGE_PROTECTION | VIR_MIGRATE_UNSAFE | VIR_MIGRATE_ABORT_ON_ERROR | VIR_MIGRATE_AUTO_CONVERGE)
+         VIR_MIGRATE_CHANGE_PROTECTION | VIR_MIGRATE_UNSAFE | VIR_MIGRATE_ABORT_ON_ERROR | VIR_MIGRATE_NON_SHARED_DISK | \
+         VIR_MIGRATE_NON_SHARED_INC | VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES | VIR_MIGRATE_AUTO_CONVERGE)
 
 /* What a user writes for each flag, to name it in an error. */
 static const struct {
@@ -16,8 +17,6 @@ static const struct {
         const char *option;
 } flag_options[] = {
         { VIR_MIGRATE_TUNNELLED, "--tunnelled" },
-        { VIR_MIGRATE_NON_SHARED_DISK, "--copy-storage-all" },
-        { VIR_MIGRATE_NON_SHARED_INC, "--copy-storage-inc" },
         { VIR_MIGRATE_OFFLINE, "--offline" },
         { VIR_MIGRATE_COMPRESSED, "--compressed" },
         { VIR_MIGRATE_RDMA_PIN_ALL, "--rdma-pin-all" },
@@ -25,7 +24,6 @@ static const struct {
         { VIR_MIGRATE_POSTCOPY_RESUME, "--postcopy-resume" },
         { VIR_MIGRATE_TLS, "--tls" },
         { VIR_MIGRATE_PARALLEL, "--parallel" },
-        { VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES, "--copy-storage-synchronous-writes" },
         { 1u << 20, "--zerocopy" }, /* VIR_MIGRATE_ZEROCOPY, younger than the headers that we build with */
 };
 
@@ -36,6 +34,8 @@ void migration_params_clear(MigrationParams *params) {
         g_clear_pointer(&params->persistent_xml, g_free);
         g_clear_pointer(&params->listen_address, g_free);
         g_clear_pointer(&params->policy, g_free);
+        g_clear_pointer(&params->migrate_disks, g_strfreev);
+        g_clear_pointer(&params->disks_uri, g_free);
 }
 
 static int check_flags(unsigned flags, GError **reterr) {
@@ -59,6 +59,27 @@ static int take_string(const virTypedParameter *param, char **field, GError **re
         if (*field)
                 return error_set(reterr, VIR_ERR_INVALID_ARG, _("migration parameter '%s' was given twice"), param->field);
         *field = g_strdup(param->value.s);
+        return 0;
+}
+
+/* Repeated: each adds one. */
+static int take_disk(const virTypedParameter *param, MigrationParams *params, GError **reterr) {
+        unsigned n = params->migrate_disks ? g_strv_length(params->migrate_disks) : 0;
+        char *name = NULL;
+        int r = take_string(param, &name, reterr);
+
+        if (r < 0)
+                return r;
+        params->migrate_disks = g_renew(char *, params->migrate_disks, n + 2);
+        params->migrate_disks[n] = name;
+        params->migrate_disks[n + 1] = NULL;
+        return 0;
+}
+
+static int take_port(const virTypedParameter *param, unsigned *field, GError **reterr) {
+        if (param->type != VIR_TYPED_PARAM_INT || param->value.i < 0 || param->value.i > 65535)
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("migration parameter '%s' must be a port"), param->field);
+        *field = (unsigned) param->value.i;
         return 0;
 }
 
@@ -88,12 +109,17 @@ static int take_param(const virTypedParameter *param, MigrationParams *params, G
                 { VIR_MIGRATE_PARAM_DEST_XML, &params->xml },
                 { VIR_MIGRATE_PARAM_PERSIST_XML, &params->persistent_xml },
                 { VIR_MIGRATE_PARAM_LISTEN_ADDRESS, &params->listen_address },
+                { VIR_MIGRATE_PARAM_DISKS_URI, &params->disks_uri },
                 { MIGRATION_PARAM_POLICY, &params->policy },
         };
 
         for (size_t i = 0; i < G_N_ELEMENTS(strings); i++)
                 if (strcmp(param->field, strings[i].name) == 0)
                         return take_string(param, strings[i].field, reterr);
+        if (strcmp(param->field, VIR_MIGRATE_PARAM_MIGRATE_DISKS) == 0)
+                return take_disk(param, params, reterr);
+        if (strcmp(param->field, VIR_MIGRATE_PARAM_DISKS_PORT) == 0)
+                return take_port(param, &params->disks_port, reterr);
         if (strcmp(param->field, VIR_MIGRATE_PARAM_BANDWIDTH) == 0)
                 return take_number(param, &params->bandwidth_mib, reterr);
         if (strcmp(param->field, VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY) == 0)
@@ -106,6 +132,18 @@ static int take_param(const virTypedParameter *param, MigrationParams *params, G
                          _("migration parameter '%s' is not supported by this version of Ferry: leave it out"), param->field);
 }
 
+static int check_storage(const MigrationParams *params, GError **reterr) {
+        unsigned storage = params->flags & (VIR_MIGRATE_NON_SHARED_DISK | VIR_MIGRATE_NON_SHARED_INC);
+
+        if (storage == (VIR_MIGRATE_NON_SHARED_DISK | VIR_MIGRATE_NON_SHARED_INC))
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("'--copy-storage-all' and '--copy-storage-inc' exclude each other"));
+        if (!storage && (params->migrate_disks || params->disks_port || params->disks_uri ||
+                         params->flags & VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES))
+                return error_set(reterr, VIR_ERR_INVALID_ARG,
+                                 _("an option for copying disks was given without '--copy-storage-all' or '--copy-storage-inc'"));
+        return 0;
+}
+
 int migration_params_parse(virTypedParameterPtr list, int n, unsigned flags, MigrationParams *ret_params, GError **reterr) {
         g_auto(MigrationParams) params = { .flags = flags };
         int r;
@@ -115,6 +153,8 @@ int migration_params_parse(virTypedParameterPtr list, int n, unsigned flags, Mig
                 r = take_param(&list[i], &params, reterr);
         if (r >= 0 && (params.throttle_initial || params.throttle_increment) && !(flags & VIR_MIGRATE_AUTO_CONVERGE))
                 r = error_set(reterr, VIR_ERR_INVALID_ARG, _("a throttle was given without '--auto-converge'"));
+        if (r >= 0)
+                r = check_storage(&params, reterr);
         if (r < 0)
                 return r;
         *ret_params = params;

@@ -15,6 +15,9 @@ typedef struct MigrationParams {
         char *xml;            /* destination_xml */
         char *persistent_xml;
         char *listen_address;
+        char **migrate_disks; /* names of disks to copy, NULL-terminated; NULL: all that are the guest's own */
+        char *disks_uri;      /* where the destination takes them */
+        unsigned disks_port;  /* likewise; 0: any of the range */
         char *policy;         /* "ferry.policy" */
         unsigned throttle_initial, throttle_increment; /* of --auto-converge, percent; 0: the policy's */
         uint64_t bandwidth_mib; /* MiB/s; 0: the domain's migrate-setspeed */

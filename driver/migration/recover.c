@@ -65,6 +65,7 @@ static void recover_source(Migration *migration, bool stopped_here) {
                 break;
         }
         qmp_migrate_cancel(qemu_monitor(domain->qemu), NULL);
+        storage_src_abort(domain->qemu);
         if (qemu_direct_io_resume(domain->qemu, domain->live, &error) < 0)
                 log_debug("domain '%s' keeps buffered disk I/O, ignoring: %s", domain->name, error->message);
         g_clear_error(&error);
@@ -134,8 +135,12 @@ void migration_recover(MigrationContext *context, Domain *domain) {
                 recover_end_helper(context->engine_helper, helper);
         committed = migration_was_committed(record);
         if (!domain->qemu || phase == _MIGRATION_PHASE_INVALID) {
+                Storage storage = { 0 };
+
                 if (record)
                         unlink(record);
+                storage_restore(&storage, json_get(saved, "created-images"));
+                storage_clear(&storage, !committed);
                 guest_drop_if_gone(context->guests, domain);
                 return;
         }
@@ -145,6 +150,7 @@ void migration_recover(MigrationContext *context, Domain *domain) {
         migration = migration_ref(made);
         migration->phase = phase;
         migration->commit_path = g_strdup(record);
+        storage_restore(&migration->storage, json_get(saved, "created-images"));
         migration->persistent_xml = g_strdup(json_get_string(saved, "persistent"));
         migration->id = g_strdup(json_get_string(saved, "id"));
         migration->postcopy = postcopy;

@@ -23,6 +23,10 @@ static void fill(MigrationCookie *cookie) {
         for (unsigned i = 0; i < sizeof(cookie->token); i++)
                 cookie->token[i] = (unsigned char) (i * 9);
         cookie->persistent_xml = g_strdup("<domain/>");
+        cookie->n_disks = 1;
+        cookie->disks = g_new0(StorageDisk, 1);
+        cookie->disks[0] = (StorageDisk){ .target = g_strdup("vda"), .bytes = 77 };
+        cookie->disks_uri = g_strdup("tcp://a:1");
         cookie->id = g_strdup("m1");
         cookie->complete = true;
 }
@@ -47,6 +51,10 @@ static void test_round_trip(void **state) {
         assert_string_equal(back.id, "m1");
         assert_true(back.complete);
         assert_null(back.uri);
+        assert_int_equal(back.n_disks, 1);
+        assert_string_equal(back.disks[0].target, "vda");
+        assert_int_equal(back.disks[0].bytes, 77);
+        assert_string_equal(back.disks_uri, "tcp://a:1");
 }
 
 static void test_refused(void **state) {

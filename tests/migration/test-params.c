@@ -87,7 +87,7 @@ static void test_refused(void **state) {
         g_clear_error(&error);
         virTypedParamsAddInt(&list, &n, &max, VIR_MIGRATE_PARAM_DISKS_PORT, 1);
         assert_true(migration_params_parse(list, n, 0, &params, &error) < 0);
-        assert_non_null(strstr(error->message, "'disks_port'"));
+        assert_non_null(strstr(error->message, "'--copy-storage-all'"));
         g_clear_error(&error);
         virTypedParamsFree(list, n);
         list = NULL;
@@ -99,10 +99,30 @@ static void test_refused(void **state) {
         assert_null(params.uri);
 }
 
+static void test_disks(void **state) {
+        virTypedParameterPtr list = NULL;
+        g_auto(MigrationParams) params = { 0 };
+        MigrationParams other = { 0 };
+        g_autoptr(GError) error = NULL;
+        int n = 0, max = 0;
+
+        virTypedParamsAddString(&list, &n, &max, VIR_MIGRATE_PARAM_MIGRATE_DISKS, "vda");
+        virTypedParamsAddString(&list, &n, &max, VIR_MIGRATE_PARAM_MIGRATE_DISKS, "sdb");
+        virTypedParamsAddInt(&list, &n, &max, VIR_MIGRATE_PARAM_DISKS_PORT, 49999);
+        assert_int_equal(migration_params_parse(list, n, VIR_MIGRATE_NON_SHARED_INC, &params, NULL), 0);
+        assert_string_equal(params.migrate_disks[0], "vda");
+        assert_string_equal(params.migrate_disks[1], "sdb");
+        assert_null(params.migrate_disks[2]);
+        assert_int_equal(params.disks_port, 49999);
+        assert_true(migration_params_parse(list, n, VIR_MIGRATE_NON_SHARED_DISK | VIR_MIGRATE_NON_SHARED_INC, &other, &error) < 0);
+        assert_non_null(strstr(error->message, "exclude each other"));
+        virTypedParamsFree(list, n);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_addresses), cmocka_unit_test(test_bad_addresses), cmocka_unit_test(test_format),
-                cmocka_unit_test(test_parameters), cmocka_unit_test(test_refused),
+                cmocka_unit_test(test_parameters), cmocka_unit_test(test_refused), cmocka_unit_test(test_disks),
         };
 
         assert(virInitialize() == 0);
