@@ -27,6 +27,7 @@ struct Channel {
         int fd;
         char *peer;
         /* any thread */
+        atomic_uint n_ref;
         atomic_uint_least64_t idle_timeout_usec;
         atomic_uint_least64_t sent_bytes, received_bytes;
         atomic_int silence; /* -ETIMEDOUT once a sender has given up: receivers then report the same */
@@ -37,6 +38,7 @@ struct Channel {
 Channel *channel_new(int fd, const char *peer, uint64_t idle_timeout_usec) {
         Channel *channel = g_new0(Channel, 1);
         channel->fd = fd;
+        atomic_init(&channel->n_ref, 1);
         channel->peer = g_strdup(peer);
         pthread_mutex_init(&channel->send_lock, NULL);
         channel_set_idle_timeout(channel, idle_timeout_usec);
@@ -47,8 +49,13 @@ Channel *channel_new(int fd, const char *peer, uint64_t idle_timeout_usec) {
         return channel;
 }
 
+Channel *channel_ref(Channel *channel) {
+        atomic_fetch_add(&channel->n_ref, 1);
+        return channel;
+}
+
 Channel *channel_free(Channel *channel) {
-        if (!channel)
+        if (!channel || atomic_fetch_sub(&channel->n_ref, 1) > 1)
                 return NULL;
         fd_close(channel->fd);
         g_free(channel->peer);
@@ -197,6 +204,11 @@ uint64_t channel_sent_bytes(const Channel *channel) {
 
 uint64_t channel_received_bytes(const Channel *channel) {
         return atomic_load(&channel->received_bytes);
+}
+
+bool channel_has_input(const Channel *channel) {
+        struct pollfd pollfd = { .fd = channel->fd, .events = POLLIN };
+        return poll(&pollfd, 1, 0) > 0;
 }
 
 uint64_t channel_queued_bytes(const Channel *channel) {

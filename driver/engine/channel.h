@@ -18,6 +18,9 @@ typedef struct Channel Channel;
 
 /* Takes the connected stream socket fd over. peer appears in messages. */
 Channel *channel_new(int fd, const char *peer, uint64_t idle_timeout_usec);
+/* Another reference: whoever uses a channel that may be replaced meanwhile holds one. Any thread. */
+Channel *channel_ref(Channel *channel);
+/* Drops a reference; the last one closes and frees. */
 Channel *channel_free(Channel *channel);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Channel, channel_free)
 
@@ -42,6 +45,9 @@ void channel_shutdown(Channel *channel);
 /* Says that nothing more will be sent, then throws away what still comes for at most timeout_usec, so that the last
  * message is not lost to a reset. */
 void channel_linger(Channel *channel, uint64_t timeout_usec);
+
+/* Whether something can be received at once. */
+bool channel_has_input(const Channel *channel);
 
 /* What has gone through, headers included. Any thread. */
 uint64_t channel_sent_bytes(const Channel *channel);

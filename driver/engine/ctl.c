@@ -33,11 +33,13 @@ struct Ctl {
         pthread_mutex_t lock;
         GString *output;
         bool abandoned;
+        unsigned generation; /* of the daemon; fd changes with it, on the main thread */
 };
 
 struct CtlCall {
         Ctl *ctl;
         json_object *id;
+        unsigned generation; /* whose call it is */
 };
 
 Ctl *ctl_new(int fd, CtlHandler handler, void *userdata) {
@@ -89,10 +91,12 @@ bool ctl_wants_write(Ctl *ctl) {
         return wants;
 }
 
-static void queue(Ctl *ctl, json_object *message, bool optional) {
+/* call: what it answers, NULL if nothing. */
+static void queue(Ctl *ctl, const CtlCall *call, json_object *message, bool optional) {
         const char *line = json_line(message);
         pthread_mutex_lock(&ctl->lock);
-        if (!ctl->abandoned && ctl->output->len < (optional ? CTL_QUEUE_MAX / 4 : CTL_QUEUE_MAX)) {
+        bool wanted = !ctl->abandoned && (!call || call->generation == ctl->generation);
+        if (wanted && ctl->output->len < (optional ? CTL_QUEUE_MAX / 4 : CTL_QUEUE_MAX)) {
                 g_string_append(ctl->output, line);
                 g_string_append_c(ctl->output, '\n');
                 (void) eventfd_write(ctl->queue_fd, 1);
@@ -105,7 +109,7 @@ void ctl_reply(CtlCall *call, json_object *result) {
         json_object *message = json_object_new_object();
         json_add(message, "return", result ?: json_object_new_object());
         json_add(message, "id", g_steal_pointer(&call->id));
-        queue(call->ctl, message, false);
+        queue(call->ctl, call, message, false);
         g_free(call);
 }
 
@@ -117,7 +121,7 @@ void ctl_reply_error(CtlCall *call, const GError *error) {
         json_object *message = json_object_new_object();
         json_add(message, "error", failure);
         json_add(message, "id", g_steal_pointer(&call->id));
-        queue(call->ctl, message, false);
+        queue(call->ctl, call, message, false);
         g_free(call);
 }
 
@@ -130,12 +134,15 @@ void ctl_event(Ctl *ctl, const char *name, json_object *data, bool optional) {
         json_add_string(message, "event", name);
         json_add(message, "data", data);
         json_add(message, "timestamp", timestamp);
-        queue(ctl, message, optional);
+        queue(ctl, NULL, message, optional);
 }
 
-bool ctl_peer_gone(const Ctl *ctl) {
+bool ctl_peer_gone(Ctl *ctl) {
+        pthread_mutex_lock(&ctl->lock);
         struct pollfd pollfd = { .fd = ctl->fd, .events = POLLRDHUP };
-        return poll(&pollfd, 1, 0) > 0 && (pollfd.revents & (POLLRDHUP | POLLHUP | POLLERR));
+        bool gone = ctl->abandoned || (poll(&pollfd, 1, 0) > 0 && (pollfd.revents & (POLLRDHUP | POLLHUP | POLLERR)));
+        pthread_mutex_unlock(&ctl->lock);
+        return gone;
 }
 
 void ctl_wake(Ctl *ctl) {
@@ -149,6 +156,7 @@ static int handle_line(Ctl *ctl, const char *line, size_t length) {
                 return -EPROTO;
         CtlCall *call = g_new0(CtlCall, 1);
         call->ctl = ctl;
+        call->generation = ctl->generation;
         json_object *id = json_get(request, "id");
         call->id = id ? json_object_get(id) : NULL;
         json_object *arguments = json_get(request, "arguments");
@@ -207,6 +215,19 @@ int ctl_flush(Ctl *ctl) {
 void ctl_abandon(Ctl *ctl) {
         pthread_mutex_lock(&ctl->lock);
         ctl->abandoned = true;
+        g_string_truncate(ctl->output, 0);
+        pthread_mutex_unlock(&ctl->lock);
+}
+
+void ctl_attach(Ctl *ctl, int fd) {
+        (void) fd_set_nonblock(fd, true);
+        drop_fds(ctl, ctl->n_fds);
+        g_byte_array_set_size(ctl->input, 0);
+        pthread_mutex_lock(&ctl->lock);
+        fd_close(ctl->fd);
+        ctl->fd = fd;
+        ctl->abandoned = false;
+        ctl->generation++;
         g_string_truncate(ctl->output, 0);
         pthread_mutex_unlock(&ctl->lock);
 }

@@ -41,12 +41,15 @@ int ctl_read(Ctl *ctl);
 int ctl_flush(Ctl *ctl);
 /* The daemon is gone: what is queued and will be queued is thrown away. */
 void ctl_abandon(Ctl *ctl);
+/* Another daemon, on fd (taken over): what was queued for the last one is dropped, and calls of the last one get no
+ * answer. Main thread. */
+void ctl_attach(Ctl *ctl, int fd);
 
 /* Any thread. result and data are consumed and may be NULL. */
 void ctl_reply(CtlCall *call, json_object *result);
 void ctl_reply_error(CtlCall *call, const GError *error);
 /* Any thread: whether the daemon has closed its end, also before the main thread has come to see it. */
-bool ctl_peer_gone(const Ctl *ctl);
+bool ctl_peer_gone(Ctl *ctl);
 /* Any thread: makes the main thread look around. */
 void ctl_wake(Ctl *ctl);
 /* Any thread. optional: may be dropped when the daemon does not read (numbers that the next event brings again). */

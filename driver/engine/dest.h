@@ -18,6 +18,17 @@ int dest_new(const EngineDestArgs *args, Ctl *ctl, Dest **ret_dest, unsigned *re
 Dest *dest_free(Dest *dest);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Dest, dest_free)
 
+/* Takes over from an engine that has ended after COMMIT in postcopy: paused. */
+int dest_adopt(const EngineDestArgs *args, bool running, Ctl *ctl, Dest **ret_dest, GError **reterr);
+/* In postcopy: listens again, or cuts the link. */
+int dest_recover(Dest *dest, const EngineDestArgs *args, unsigned *ret_port, GError **reterr);
+int dest_pause(Dest *dest, GError **reterr);
+/* In each turn of the main thread's loop: finishes postcopy when everything is there. */
+void dest_service(Dest *dest);
+/* Readable when the guest's process has ended; negative if there is none to watch. */
+int dest_guest_fd(const Dest *dest);
+EngineState dest_engine_state(Dest *dest, bool *ret_postcopy);
+
 /* QEMU has loaded the device state: READY goes out. */
 int dest_loaded(Dest *dest, GError **reterr);
 int dest_running(Dest *dest, uint64_t resume_usec, GError **reterr);
@@ -25,8 +36,10 @@ int dest_running(Dest *dest, uint64_t resume_usec, GError **reterr);
 int dest_abandon(Dest *dest, const char *reason, GError **reterr);
 /* Never start, unless COMMIT had arrived before: then *ret_committed and nothing else happens. */
 void dest_refuse(Dest *dest, bool *ret_committed);
-/* Nobody is left who could start the guest: before COMMIT the job fails, and the source is told. */
-void dest_daemon_gone(Dest *dest);
+/* Nobody is there who could start the guest: COMMIT is not answered. For good: before COMMIT the job fails, and the
+ * source is told. */
+void dest_daemon_gone(Dest *dest, bool for_good);
+void dest_daemon_back(Dest *dest);
 /* Called about once a second: keeps the return path alive. */
 void dest_tick(Dest *dest);
 void dest_stats(Dest *dest, EngineStats *ret_stats);

@@ -8,6 +8,7 @@
 
 #include "driver/engine/channel.h"
 #include "driver/engine/dest.h"
+#include "driver/engine/fault.h"
 #include "driver/engine/page_set.h"
 #include "driver/engine/page_state.h"
 #include "driver/engine/populate.h"
@@ -37,6 +38,7 @@ typedef struct DestBlock {
         PageStates states;
         PageSet announced; /* per 2 MiB: being populated as one folio; no data has come yet */
         PageSet large;     /* per 2 MiB: populated as one folio, received through map_large */
+        PageSet stale;     /* what STALE frames have named so far */
 } DestBlock;
 
 #define DEST_KNOCKS_MAX 8
@@ -49,13 +51,19 @@ typedef struct DestKnock {
         atomic_bool ended;
 } DestKnock;
 
+#define DEST_REQUESTS_MAX 64 /* gathered before they must go out; WIRE_REQUESTS_MAX */
+
 struct Dest {
         /* fixed after dest_new() */
         Ctl *ctl;
         DestBlock *blocks;
         unsigned n_blocks;
+        /* like the next one, and unix_path, new in each recovery, while nobody is connected */
         unsigned char token[ENGINE_TOKEN_BYTES];
-        uint64_t idle_timeout_usec, device_max_bytes;
+        uint64_t idle_timeout_usec;
+        uint64_t device_max_bytes;
+        Fault *fault;     /* NULL without postcopy */
+        int guest_pidfd;  /* with postcopy */
         int stop_fd;      /* eventfd: the acceptor must end */
         char *unix_path;
 
@@ -72,6 +80,7 @@ struct Dest {
         Populate *populate; /* from its first announcement on */
         ZeroCounts zero;
         struct DestFrame *frame;
+        struct PlaceFrame *place; /* after the switch */
 
         /* under lock */
         pthread_mutex_t lock;
@@ -79,6 +88,23 @@ struct Dest {
         Channel *channel; /* the one that proved the token; NULL before */
         bool daemon_gone, link_lost;
         EngineStats stats;
+        Channel *urgent;       /* the second one, for pages that somebody waits for; NULL without postcopy */
+        bool switched;         /* POSTCOPY has arrived: the fault core owns the page table */
+        bool finished;         /* everything is here, and nothing is registered any more */
+        bool accepting_again;  /* the next source must say RESUME */
+        bool paused;           /* told so */
+        bool resuming;         /* the bulk channel is back, the urgent one not yet */
+        unsigned n_links;      /* receiver threads */
+        GError *link_error;    /* why the first of them ended */
+        uint64_t old_received_bytes, n_recoveries;
+
+        /* any thread */
+        atomic_bool complete; /* nothing is missing */
+
+        /* under request_lock */
+        pthread_mutex_t request_lock;
+        WireRun requests[DEST_REQUESTS_MAX];
+        unsigned n_requests;
 };
 
 const char *dest_doing(DestState state);
@@ -88,6 +114,38 @@ DestState dest_get_state(Dest *dest);
 /* Any thread. First error wins; tells the source if it can be told. */
 void dest_fail(Dest *dest, const GError *error);
 
+/* A reference to the channel, or NULL. */
+Channel *dest_get_channel(Dest *dest);
+Channel *dest_get_urgent(Dest *dest);
+/* Under the lock. */
+bool dest_set_state_locked(Dest *dest, DestState state);
+
+/* dest_accept.c */
+
+/* Starts to listen as args say. */
+int dest_accept_start(Dest *dest, const EngineDestArgs *args, unsigned *ret_port, GError **reterr);
+/* Stops listening; what is connected stays. Not on the acceptor. */
+void dest_accept_stop(Dest *dest);
+/* Cuts all connections, and waits until their threads have ended. */
+void dest_accept_cut(Dest *dest);
+
+/* dest_postcopy.c; the fault core's page source is the peer. */
+extern const FaultSource dest_fault_source;
+/* Receiver: STALE and POSTCOPY frames, before the switch. Channel's errors, or *reterr. */
+int dest_take_stale(Dest *dest, const WireHeader *header);
+int dest_take_postcopy(Dest *dest, GError **reterr);
+/* Both receivers: a PAGES frame after the switch. frame is the caller's scratch space. */
+struct PlaceFrame *dest_place_frame_new(void);
+void dest_place_frame_free(struct PlaceFrame *frame);
+int dest_place_pages(Dest *dest, Channel *channel, struct PlaceFrame *frame, const WireHeader *header, GError **reterr);
+/* The urgent channel's receiver, until its end. */
+void dest_urgent_receive(Dest *dest, Channel *channel);
+/* Receiver, after the RAM table: RESUME, and the answer. */
+int dest_take_resume(Dest *dest, Channel *channel);
+/* A receiver has ended. error: why, NULL if it was done. */
+void dest_link_ended(Dest *dest, const GError *error);
+
 /* dest_recv.c: from the RAM table to the end; on the thread whose connection has proven the token. */
-void dest_receive(Dest *dest);
+/* again: after a broken link. */
+void dest_receive(Dest *dest, bool again);
 void dest_frame_free(struct DestFrame *frame);

@@ -26,6 +26,7 @@
 #include "driver/base/error.h"
 #include "driver/base/i18n.h"
 #include "driver/base/io.h"
+#include "driver/base/json.h"
 #include "driver/base/log.h"
 #include "driver/base/uapi.h"
 #include "driver/engine/frame.h"
@@ -233,6 +234,14 @@ static int take_ram_final(Dest *dest, GError **reterr) {
 }
 
 static void publish(Dest *dest, bool event) {
+        if (dest->switched) {
+                if (event) {
+                        EngineStats now = { 0 };
+                        dest_stats(dest, &now);
+                        ctl_event(dest->ctl, "stats", stats_to_json(&now), true);
+                }
+                return;
+        }
         pthread_mutex_lock(&dest->lock);
         dest->stats.received_bytes = dest->stats.transferred_bytes = channel_received_bytes(dest->channel);
         dest->stats.normal_pages = dest->data_pages;
@@ -244,6 +253,15 @@ static void publish(Dest *dest, bool event) {
         pthread_mutex_unlock(&dest->lock);
         if (event)
                 ctl_event(dest->ctl, "stats", stats_to_json(&stats), true);
+}
+
+static int take_postcopy(Dest *dest, GError **reterr) {
+        publish(dest, false); /* from now on the numbers are kept elsewhere */
+        int r = dest_take_postcopy(dest, reterr);
+        if (r < 0)
+                return r;
+        dest->place = dest_place_frame_new();
+        return take_ram_final(dest, reterr);
 }
 
 static int take_end(Dest *dest, GError **reterr) {
@@ -267,7 +285,7 @@ static int take_end(Dest *dest, GError **reterr) {
         dest->spool_fd = fd_close(dest->spool_fd);
         if (!dest_set_state(dest, DEST_LOADED))
                 return -ECANCELED;
-        ctl_event(dest->ctl, "ready", NULL, false);
+        ctl_event(dest->ctl, "ready", json_add_bool(json_object_new_object(), "postcopy", dest->switched), false);
         return 0;
 }
 
@@ -295,7 +313,13 @@ static int take_frame(Dest *dest, GError **reterr) {
         DestState state = dest_get_state(dest);
         switch (header.type) {
         case WIRE_PAGES:
+                if (dest->switched) /* set by this thread */
+                        return dest_place_pages(dest, dest->channel, dest->place, &header, reterr);
                 return state == DEST_RECEIVING && !dest->ram_final ? take_pages(dest, &header, reterr) : -EPROTO;
+        case WIRE_STALE:
+                return state == DEST_RECEIVING && !dest->ram_final && dest->fault ? dest_take_stale(dest, &header) : -EPROTO;
+        case WIRE_POSTCOPY:
+                return state == DEST_RECEIVING && !dest->ram_final && dest->fault ? take_postcopy(dest, reterr) : -EPROTO;
         case WIRE_RAM_FINAL:
                 return state == DEST_RECEIVING ? take_ram_final(dest, reterr) : -EPROTO;
         case WIRE_MARK:
@@ -368,12 +392,43 @@ static int take_table(Dest *dest, GError **reterr) {
         return frame_send(dest->channel, WIRE_ACCEPT, 0, NULL, 0);
 }
 
-void dest_receive(Dest *dest) {
-        g_autoptr(GError) error = NULL;
-        dest->frame = g_new(DestFrame, 1);
+/* How the job's channel ended: r is what take_frame() said last. */
+static void receive_ended(Dest *dest, int r, GError *error) {
+        g_autoptr(GError) reason = error;
+        DestState state = dest_get_state(dest);
+        if (r < 0 && !reason && r != -ECANCELED)
+                channel_error(dest->channel, r, dest_doing(state), &reason);
+        if (r > 0) {
+                (void) dest_set_state(dest, DEST_DONE);
+        } else if (state == DEST_COMMITTED || state == DEST_RUNNING) {
+                /* The guest belongs here; that the source cannot hear it is no failure. */
+                pthread_mutex_lock(&dest->lock);
+                dest->link_lost = true;
+                state = dest->state;
+                bool done = state == DEST_RUNNING && !dest->switched;
+                pthread_mutex_unlock(&dest->lock);
+                if (done)
+                        (void) dest_set_state(dest, DEST_DONE);
+        } else if (state != DEST_REFUSED && state != DEST_FAILED && state != DEST_DONE) {
+                if (!reason)
+                        error_set(&reason, VIR_ERR_OPERATION_ABORTED, _("the destination has given up"));
+                dest_fail(dest, reason);
+        }
+        dest_link_ended(dest, reason);
+        ctl_wake(dest->ctl);
+}
+
+void dest_receive(Dest *dest, bool again) {
+        GError *error = NULL;
+        if (!dest->frame)
+                dest->frame = g_new(DestFrame, 1);
+        if (again && !dest->place)
+                dest->place = dest_place_frame_new();
         uint64_t last_stats = clock_monotonic_usec();
 
         int r = take_table(dest, &error);
+        if (r >= 0 && again)
+                r = dest_take_resume(dest, dest->channel);
         while (r == 0) {
                 r = take_frame(dest, &error);
                 uint64_t now = clock_monotonic_usec();
@@ -383,24 +438,5 @@ void dest_receive(Dest *dest) {
                 }
         }
         publish(dest, true);
-
-        DestState state = dest_get_state(dest);
-        if (r > 0) {
-                (void) dest_set_state(dest, DEST_DONE);
-        } else if (state == DEST_COMMITTED || state == DEST_RUNNING) {
-                /* The guest belongs here; that the source cannot hear it is no failure. */
-                pthread_mutex_lock(&dest->lock);
-                dest->link_lost = true;
-                state = dest->state;
-                pthread_mutex_unlock(&dest->lock);
-                if (state == DEST_RUNNING)
-                        (void) dest_set_state(dest, DEST_DONE);
-        } else if (state != DEST_REFUSED && state != DEST_FAILED) {
-                if (!error && r == -ECANCELED)
-                        error_set(&error, VIR_ERR_OPERATION_ABORTED, _("the destination has given up"));
-                if (!error)
-                        channel_error(dest->channel, r, dest_doing(state), &error);
-                dest_fail(dest, error);
-        }
-        ctl_wake(dest->ctl);
+        receive_ended(dest, r, error);
 }

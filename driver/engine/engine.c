@@ -58,27 +58,6 @@ struct Engine {
         char *modules;
 };
 
-static const char *const state_names[] = {
-        [ENGINE_STATE_IDLE] = "idle",
-        [ENGINE_STATE_SETUP] = "setup",
-        [ENGINE_STATE_PRECOPY] = "precopy",
-        [ENGINE_STATE_SWITCHING] = "switching",
-        [ENGINE_STATE_LOADED] = "loaded",
-        [ENGINE_STATE_READY] = "ready",
-        [ENGINE_STATE_COMMITTING] = "committing",
-        [ENGINE_STATE_COMMITTED] = "committed",
-        [ENGINE_STATE_POSTCOPY] = "postcopy",
-        [ENGINE_STATE_PAUSED] = "paused",
-        [ENGINE_STATE_DONE] = "done",
-        [ENGINE_STATE_CANCELLED] = "cancelled",
-        [ENGINE_STATE_FAILED] = "failed",
-};
-_Static_assert(G_N_ELEMENTS(state_names) == ENGINE_STATE_MAX_, "each state has a name");
-
-const char *engine_state_name(EngineState state) {
-        return (unsigned) state < ENGINE_STATE_MAX_ ? state_names[state] : NULL;
-}
-
 EngineState engine_state(const Engine *engine) {
         return engine->state;
 }
@@ -217,7 +196,8 @@ static void on_paused(Engine *engine, json_object *data) {
 }
 
 static void on_resumed(Engine *engine, json_object *data) {
-        engine->state = ENGINE_STATE_POSTCOPY;
+        if (engine->state == ENGINE_STATE_PAUSED)
+                engine->state = ENGINE_STATE_POSTCOPY;
         if (engine->callbacks->postcopy_resumed)
                 engine->callbacks->postcopy_resumed(engine, engine->userdata);
 }
@@ -372,8 +352,8 @@ int engine_attach(sd_event *event, const char *path, const char *job_name, const
                 engine->pidfd = fd_close(engine->pidfd);
                 return r;
         }
-        for (size_t i = 0; i < G_N_ELEMENTS(state_names) && engine->state == ENGINE_STATE_IDLE; i++)
-                if (g_strcmp0(json_get_string(result, "state"), state_names[i]) == 0)
+        for (size_t i = 0; i < ENGINE_STATE_MAX_ && engine->state == ENGINE_STATE_IDLE; i++)
+                if (g_strcmp0(json_get_string(result, "state"), engine_state_name((EngineState) i)) == 0)
                         engine->state = (EngineState) i;
         engine->source = json_get_bool(result, "source", false);
         engine->postcopy = json_get_bool(result, "postcopy", false);

@@ -258,11 +258,15 @@ Fault *fault_detach(Fault *fault) {
         return NULL;
 }
 
+void fault_finish(Fault *fault) {
+        stop_threads(fault);
+        fault_map_unregister(fault);
+}
+
 Fault *fault_free(Fault *fault) {
         if (!fault)
                 return NULL;
-        stop_threads(fault);
-        fault_map_unregister(fault);
+        fault_finish(fault);
         return fault_detach(fault);
 }
 

@@ -62,6 +62,9 @@ typedef struct FaultBlock {
  */
 int fault_new(const FaultBlock *blocks, unsigned n_blocks, pid_t pid, int uffd, const FaultSource *source,
               void *userdata, Fault **ret_fault, GError **reterr);
+/* Ends the threads, unregisters and wakes everybody. Call it when nothing is missing; then fault_claim() and
+ * fault_stats() still work. */
+void fault_finish(Fault *fault);
 /* Unregisters and wakes everybody, whatever is missing; call it only when nothing is, or when no guest will run. */
 Fault *fault_free(Fault *fault);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Fault, fault_free)

@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "driver/base/clock.h"
@@ -27,6 +29,7 @@
 #include "driver/base/io.h"
 #include "driver/base/json.h"
 #include "driver/base/log.h"
+#include "driver/engine/channel.h"
 #include "driver/engine/ctl.h"
 #include "driver/engine/dest.h"
 #include "driver/engine/engine.h"
@@ -40,6 +43,7 @@
 
 #define TICK_MSEC 1000
 #define ORPHAN_USEC (60 * USEC_PER_SEC)
+#define KEPT_ORPHAN_USEC (600 * USEC_PER_SEC) /* when a daemon can come back */
 #define LAST_FLUSH_MSEC 1000
 
 typedef struct Helper {
@@ -51,6 +55,8 @@ typedef struct Helper {
         bool daemon_gone, guest_gone, quit;
         uint64_t orphan_usec; /* since when the daemon is gone */
         uint64_t last_tick_usec;
+        int listen_fd; /* where another daemon may come; negative: nowhere */
+        char *listen_path;
 } Helper;
 
 typedef void (*CommandFunc)(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds);
@@ -79,7 +85,7 @@ static EngineRamBlock *parse_blocks(json_object *arguments, int *fds, size_t n_f
         json_object *list = json_get(arguments, "blocks");
         if (!list || !json_object_is_type(list, json_type_array))
                 return NULL;
-        size_t n = json_object_array_length(list);
+        size_t n = json_object_array_length(list), n_states = 0;
         if (n == 0 || n > WIRE_BLOCKS_MAX || n > n_fds)
                 return NULL;
         g_autofree EngineRamBlock *blocks = g_new0(EngineRamBlock, n);
@@ -93,9 +99,17 @@ static EngineRamBlock *parse_blocks(json_object *arguments, int *fds, size_t n_f
                 };
                 if (!blocks[i].id || strlen(blocks[i].id) > WIRE_BLOCK_ID_MAX)
                         return NULL;
+                n_states += json_get_bool(entry, "states", false);
         }
-        for (size_t i = 0; i < n; i++)
+        if (n + n_states > n_fds)
+                return NULL;
+        size_t next = n;
+        for (size_t i = 0; i < n; i++) {
                 blocks[i].fd = FD_STEAL(fds[i]);
+                /* Page tables are borrowed: they are closed with the request. */
+                bool states = json_get_bool(json_object_array_get_idx(list, i), "states", false);
+                blocks[i].states_fd = states ? fds[next++] : -EBADF;
+        }
         *ret_n = (unsigned) n;
         return g_steal_pointer(&blocks);
 }
@@ -107,29 +121,142 @@ static int take_fd(int *fds, size_t n_fds, size_t *index, bool present) {
         return FD_STEAL(fds[at]);
 }
 
-static void cmd_dest_listen(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
-        EngineDestArgs args = { 0 };
-        if (helper->source || helper->dest || !parse_token(arguments, args.token))
-                return reply_error(call, VIR_ERR_INVALID_ARG, _("the migration engine was asked for something that it cannot do"));
-        g_autofree EngineRamBlock *blocks = parse_blocks(arguments, fds, n_fds, &args.n_blocks);
-        if (!blocks)
-                return reply_error(call, VIR_ERR_INVALID_ARG, _("the migration engine was given no usable memory layout"));
-        size_t index = args.n_blocks;
+/* How many descriptors of a request the blocks take. */
+static size_t block_fds(const EngineRamBlock *blocks, unsigned n_blocks) {
+        size_t n = n_blocks;
+        for (unsigned i = 0; i < n_blocks; i++)
+                n += blocks[i].states_fd >= 0;
+        return n;
+}
+
+static void parse_listen(json_object *arguments, EngineDestArgs *args) {
+        args->listen_address = json_get_string(arguments, "listen-address");
+        args->port_min = (unsigned) json_get_uint64(arguments, "port-min", 0);
+        args->port_max = (unsigned) json_get_uint64(arguments, "port-max", 0);
+        args->unix_path = json_get_string(arguments, "unix-path");
+        args->idle_timeout_usec = json_get_uint64(arguments, "idle-timeout", 0);
+}
+
+/* Both ways to a destination. The userfaultfd is borrowed. NULL: the request was answered with an error. */
+static EngineRamBlock *parse_dest(Helper *helper, CtlCall *call, json_object *arguments, bool adopt, int *fds,
+                                  size_t n_fds, EngineDestArgs *ret_args) {
+        EngineDestArgs args = { .device_state_fd = -EBADF, .commit_fd = -EBADF, .uffd = -EBADF };
+        if (helper->source || helper->dest || !parse_token(arguments, args.token)) {
+                reply_error(call, VIR_ERR_INVALID_ARG, _("the migration engine was asked for something that it cannot do"));
+                return NULL;
+        }
+        EngineRamBlock *blocks = parse_blocks(arguments, fds, n_fds, &args.n_blocks);
+        if (!blocks) {
+                reply_error(call, VIR_ERR_INVALID_ARG, _("the migration engine was given no usable memory layout"));
+                return NULL;
+        }
+        size_t index = block_fds(blocks, args.n_blocks);
         args.blocks = blocks;
-        args.device_state_fd = take_fd(fds, n_fds, &index, true);
+        args.device_state_fd = take_fd(fds, n_fds, &index, !adopt);
         args.commit_fd = take_fd(fds, n_fds, &index, json_get_bool(arguments, "commit-record", false));
-        args.listen_address = json_get_string(arguments, "listen-address");
-        args.port_min = (unsigned) json_get_uint64(arguments, "port-min", 0);
-        args.port_max = (unsigned) json_get_uint64(arguments, "port-max", 0);
-        args.unix_path = json_get_string(arguments, "unix-path");
+        args.postcopy = json_get_bool(arguments, "postcopy", false);
+        if (args.postcopy && index < n_fds)
+                args.uffd = fds[index];
+        args.qemu_pid = (pid_t) json_get_int64(arguments, "pid", -1);
         args.device_state_max_bytes = json_get_uint64(arguments, "device-state-max", 0);
-        args.idle_timeout_usec = json_get_uint64(arguments, "idle-timeout", 0);
+        *ret_args = args;
+        return blocks;
+}
+
+static void cmd_dest_listen(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
+        EngineDestArgs args;
+        g_autofree EngineRamBlock *blocks = parse_dest(helper, call, arguments, false, fds, n_fds, &args);
+        if (!blocks)
+                return;
+        parse_listen(arguments, &args);
 
         g_autoptr(GError) error = NULL;
         unsigned port = 0;
         if (dest_new(&args, helper->ctl, &helper->dest, &port, &error) < 0)
                 return ctl_reply_error(call, error);
         ctl_reply(call, json_add_uint64(json_object_new_object(), "port", port));
+}
+
+static void cmd_dest_adopt(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
+        EngineDestArgs args;
+        g_autofree EngineRamBlock *blocks = parse_dest(helper, call, arguments, true, fds, n_fds, &args);
+        if (!blocks)
+                return;
+        g_autoptr(GError) error = NULL;
+        bool running = json_get_bool(arguments, "running", false);
+        if (!args.postcopy)
+                return reply_error(call, VIR_ERR_INVALID_ARG,
+                                   _("the migration engine was asked for something that it cannot do"));
+        if (dest_adopt(&args, running, helper->ctl, &helper->dest, &error) < 0)
+                return ctl_reply_error(call, error);
+        ctl_reply(call, NULL);
+}
+
+static void cmd_dest_recover(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
+        EngineDestArgs args = { 0 };
+        g_autoptr(GError) error = NULL;
+        unsigned port = 0;
+        parse_listen(arguments, &args);
+        if (!parse_token(arguments, args.token))
+                return reply_error(call, VIR_ERR_INVALID_ARG,
+                                   _("the migration engine was asked for something that it cannot do"));
+        if (dest_recover(helper->dest, &args, &port, &error) < 0)
+                return ctl_reply_error(call, error);
+        ctl_reply(call, json_add_uint64(json_object_new_object(), "port", port));
+}
+
+static void cmd_postcopy_pause(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
+        g_autoptr(GError) error = NULL;
+        if (helper->source)
+                (void) source_pause(helper->source, call);
+        else if (!helper->dest)
+                reply_error(call, VIR_ERR_OPERATION_INVALID, _("the migration engine has no such job"));
+        else if (dest_pause(helper->dest, &error) < 0)
+                ctl_reply_error(call, error);
+        else
+                ctl_reply(call, NULL);
+}
+
+static EngineState helper_state(Helper *helper, bool *ret_postcopy) {
+        *ret_postcopy = false;
+        if (helper->source)
+                return source_engine_state(helper->source, ret_postcopy);
+        return helper->dest ? dest_engine_state(helper->dest, ret_postcopy) : ENGINE_STATE_IDLE;
+}
+
+static void cmd_status(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
+        bool postcopy;
+        EngineStats stats = { 0 };
+        EngineState state = helper_state(helper, &postcopy);
+        if (helper->source)
+                source_stats(helper->source, &stats);
+        else if (helper->dest)
+                dest_stats(helper->dest, &stats);
+        json_object *result = json_object_new_object();
+        json_add_string(result, "state", engine_state_name(state));
+        json_add_bool(result, "source", helper->source != NULL);
+        json_add_bool(result, "postcopy", postcopy);
+        json_add(result, "stats", stats_to_json(&stats));
+        ctl_reply(call, result);
+}
+
+static void cmd_listen_control(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
+        const char *path = json_get_string(arguments, "path");
+        g_autoptr(GError) error = NULL;
+        unsigned port = 0;
+        int fd = -EBADF;
+        if (!path || helper->listen_fd >= 0)
+                return reply_error(call, VIR_ERR_INVALID_ARG,
+                                   _("the migration engine was asked for something that it cannot do"));
+        /* Only its owner may open it; nobody is in between, this process has no other thread that makes files. */
+        mode_t mask = umask(0177);
+        int r = channel_listen(NULL, 0, 0, path, &fd, &port, &error);
+        (void) umask(mask);
+        if (r < 0)
+                return ctl_reply_error(call, error);
+        helper->listen_fd = fd;
+        helper->listen_path = g_strdup(path);
+        ctl_reply(call, NULL);
 }
 
 static void cmd_dest_loaded(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
@@ -170,28 +297,57 @@ static uint64_t *parse_private_sizes(json_object *arguments, unsigned *ret_n) {
         return sizes;
 }
 
-static void cmd_source_start(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
+static void parse_source(json_object *arguments, EngineSourceArgs *args) {
+        args->qemu_pid = (pid_t) json_get_int64(arguments, "pid", -1);
+        args->host = json_get_string(arguments, "host");
+        args->port = (unsigned) json_get_uint64(arguments, "port", 0);
+        args->unix_path = json_get_string(arguments, "unix-path");
+        args->bandwidth_bytes_per_sec = json_get_uint64(arguments, "bandwidth", 0);
+        args->postcopy = json_get_bool(arguments, "postcopy", false);
+        args->postcopy_bandwidth_bytes_per_sec = json_get_uint64(arguments, "postcopy-bandwidth", 0);
+        args->connect_timeout_usec = json_get_uint64(arguments, "connect-timeout", 0);
+        args->idle_timeout_usec = json_get_uint64(arguments, "idle-timeout", 0);
+        args->device_state_estimate_bytes = json_get_uint64(arguments, "device-state-estimate", 0);
+}
+
+static void begin_source(Helper *helper, CtlCall *call, json_object *arguments, bool adopt, int *fds, size_t n_fds) {
         EngineSourceArgs args = { 0 };
         if (helper->source || helper->dest || !parse_token(arguments, args.token))
-                return reply_error(call, VIR_ERR_INVALID_ARG, _("the migration engine was asked for something that it cannot do"));
+                return reply_error(call, VIR_ERR_INVALID_ARG,
+                                   _("the migration engine was asked for something that it cannot do"));
         g_autofree EngineRamBlock *blocks = parse_blocks(arguments, fds, n_fds, &args.n_blocks);
         if (!blocks)
-                return reply_error(call, VIR_ERR_INVALID_ARG, _("the migration engine was given no usable memory layout"));
-        size_t index = args.n_blocks;
+                return reply_error(call, VIR_ERR_INVALID_ARG,
+                                   _("the migration engine was given no usable memory layout"));
+        size_t index = block_fds(blocks, args.n_blocks);
         args.blocks = blocks;
         args.uffd_async = take_fd(fds, n_fds, &index, json_get_bool(arguments, "async", false));
         args.uffd_sync = take_fd(fds, n_fds, &index, json_get_bool(arguments, "sync", false));
-        args.qemu_pid = (pid_t) json_get_int64(arguments, "pid", -1);
-        args.host = json_get_string(arguments, "host");
-        args.port = (unsigned) json_get_uint64(arguments, "port", 0);
-        args.unix_path = json_get_string(arguments, "unix-path");
-        args.bandwidth_bytes_per_sec = json_get_uint64(arguments, "bandwidth", 0);
-        args.connect_timeout_usec = json_get_uint64(arguments, "connect-timeout", 0);
-        args.idle_timeout_usec = json_get_uint64(arguments, "idle-timeout", 0);
-        args.device_state_estimate_bytes = json_get_uint64(arguments, "device-state-estimate", 0);
+        parse_source(arguments, &args);
         g_autofree uint64_t *private_sizes = parse_private_sizes(arguments, &args.n_private_ram);
         args.private_ram_sizes = private_sizes;
-        helper->source = source_start(&args, helper->ctl, call);
+        helper->source = adopt ? source_adopt(&args, helper->ctl, call) : source_start(&args, helper->ctl, call);
+}
+
+static void cmd_source_start(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
+        begin_source(helper, call, arguments, false, fds, n_fds);
+}
+
+static void cmd_source_recover(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
+        EngineSourceArgs args = { 0 };
+        if (!helper->source)
+                return begin_source(helper, call, arguments, true, fds, n_fds);
+        if (!parse_token(arguments, args.token))
+                return reply_error(call, VIR_ERR_INVALID_ARG,
+                                   _("the migration engine was asked for something that it cannot do"));
+        parse_source(arguments, &args);
+        source_recover(helper->source, &args, call);
+}
+
+static void cmd_source_set_postcopy_bandwidth(Helper *helper, CtlCall *call, json_object *arguments, int *fds,
+                                              size_t n_fds) {
+        source_set_postcopy_bandwidth(helper->source, json_get_uint64(arguments, "bandwidth", 0));
+        ctl_reply(call, NULL);
 }
 
 static void cmd_source_set_bandwidth(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
@@ -202,7 +358,7 @@ static void cmd_source_set_bandwidth(Helper *helper, CtlCall *call, json_object 
 static void cmd_source_stop_and_copy(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
         if (n_fds != 1)
                 return reply_error(call, VIR_ERR_INVALID_ARG, _("the migration engine was given no source of the device state"));
-        source_stop_and_copy(helper->source, FD_STEAL(fds[0]), call);
+        source_stop_and_copy(helper->source, FD_STEAL(fds[0]), json_get_bool(arguments, "postcopy", false), call);
 }
 
 static void cmd_source_commit(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
@@ -284,6 +440,13 @@ static const struct {
         { "save", cmd_save, NEED_NOTHING },
         { "load", cmd_load, NEED_NOTHING },
         { "query-pending", cmd_query_pending, NEED_NOTHING },
+        { "dest-adopt", cmd_dest_adopt, NEED_NOTHING },
+        { "dest-recover", cmd_dest_recover, NEED_DEST },
+        { "source-recover", cmd_source_recover, NEED_NOTHING },
+        { "source-set-postcopy-bandwidth", cmd_source_set_postcopy_bandwidth, NEED_SOURCE },
+        { "postcopy-pause", cmd_postcopy_pause, NEED_NOTHING },
+        { "status", cmd_status, NEED_NOTHING },
+        { "listen-control", cmd_listen_control, NEED_NOTHING },
 };
 
 static void handle(CtlCall *call, const char *command, json_object *arguments, int *fds, size_t n_fds, void *userdata) {
@@ -304,7 +467,37 @@ static void daemon_lost(Helper *helper) {
         helper->orphan_usec = clock_monotonic_usec();
         ctl_abandon(helper->ctl);
         if (helper->dest)
-                dest_daemon_gone(helper->dest);
+                dest_daemon_gone(helper->dest, helper->listen_fd < 0);
+}
+
+static void take_daemon(Helper *helper) {
+        _cleanup_fd_ int fd = accept4(helper->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        struct ucred peer = { 0 };
+        socklen_t length = sizeof(peer);
+        if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+                return;
+        if (peer.uid != geteuid() && peer.uid != 0)
+                return;
+        log_debug("process %d attaches", (int) peer.pid);
+        ctl_attach(helper->ctl, FD_STEAL(fd));
+        helper->daemon_gone = false;
+        if (helper->dest)
+                dest_daemon_back(helper->dest);
+}
+
+/* Nobody is there to decide: whether this job still has a use. */
+static bool orphan_is_over(Helper *helper) {
+        bool keep = helper->listen_fd >= 0, postcopy = false;
+        EngineState state = helper_state(helper, &postcopy);
+        if (state == ENGINE_STATE_IDLE || state == ENGINE_STATE_FAILED)
+                return true;
+        if (postcopy && state >= ENGINE_STATE_COMMITTING && state <= ENGINE_STATE_PAUSED)
+                return helper->dest && helper->guest_gone; /* the guest needs it */
+        if (postcopy && state == ENGINE_STATE_DONE)
+                return !keep || helper->guest_gone; /* somebody may want to hear of it */
+        if (helper->dest && (dest_link_lost(helper->dest) || (!keep && !dest_connected(helper->dest))))
+                return true;
+        return clock_monotonic_usec() - helper->orphan_usec > (keep ? KEPT_ORPHAN_USEC : ORPHAN_USEC);
 }
 
 /* Whether nothing is left to do. */
@@ -314,20 +507,32 @@ static bool is_over(Helper *helper) {
                 return helper->daemon_gone || (helper->save && save_finished(helper->save)) || (helper->load && load_finished(helper->load));
         if ((helper->source && source_finished(helper->source)) || (helper->dest && dest_finished(helper->dest)))
                 return true;
-        if (!helper->daemon_gone)
-                return false;
-        if (!helper->source && !helper->dest)
-                return true;
-        if ((helper->source && source_failed(helper->source)) || (helper->dest && (dest_failed(helper->dest) || dest_link_lost(helper->dest) || !dest_connected(helper->dest))))
-                return true;
-        return clock_monotonic_usec() - helper->orphan_usec > ORPHAN_USEC;
+        return helper->daemon_gone && orphan_is_over(helper);
+}
+
+static int guest_fd(const Helper *helper) {
+        if (helper->guest_gone)
+                return -EBADF;
+        return helper->source ? source_guest_fd(helper->source) : helper->dest ? dest_guest_fd(helper->dest) : -EBADF;
+}
+
+static void tick(Helper *helper) {
+        uint64_t now = clock_monotonic_usec();
+        if (now - helper->last_tick_usec < TICK_MSEC * USEC_PER_MSEC)
+                return;
+        helper->last_tick_usec = now;
+        if (helper->source)
+                source_tick(helper->source);
+        if (helper->dest)
+                dest_tick(helper->dest);
 }
 
 static void turn(Helper *helper) {
-        struct pollfd fds[3] = {
+        struct pollfd fds[] = {
                 { .fd = ctl_queue_fd(helper->ctl), .events = POLLIN },
                 { .fd = helper->daemon_gone ? -1 : ctl_fd(helper->ctl), .events = POLLIN },
-                { .fd = helper->source && !helper->guest_gone ? source_guest_fd(helper->source) : -1, .events = POLLIN },
+                { .fd = guest_fd(helper), .events = POLLIN },
+                { .fd = helper->listen_fd, .events = POLLIN },
         };
         if (ctl_wants_write(helper->ctl))
                 fds[1].events |= POLLOUT;
@@ -338,16 +543,14 @@ static void turn(Helper *helper) {
                 daemon_lost(helper);
         if (fds[2].revents) {
                 helper->guest_gone = true;
-                source_guest_gone(helper->source);
-        }
-        uint64_t now = clock_monotonic_usec();
-        if (now - helper->last_tick_usec >= TICK_MSEC * USEC_PER_MSEC) {
-                helper->last_tick_usec = now;
                 if (helper->source)
-                        source_tick(helper->source);
-                if (helper->dest)
-                        dest_tick(helper->dest);
+                        source_guest_gone(helper->source);
         }
+        if (fds[3].revents)
+                take_daemon(helper);
+        tick(helper);
+        if (helper->dest)
+                dest_service(helper->dest);
         if (ctl_flush(helper->ctl) < 0 && !helper->daemon_gone)
                 daemon_lost(helper);
 }
@@ -360,7 +563,7 @@ static void last_flush(Ctl *ctl) {
 }
 
 static int run(int control_fd) {
-        Helper helper = { 0 };
+        Helper helper = { .listen_fd = -EBADF };
         helper.ctl = ctl_new(control_fd, handle, &helper);
         while (!is_over(&helper))
                 turn(&helper);
@@ -374,6 +577,10 @@ static int run(int control_fd) {
         helper.load = load_free(helper.load);
         last_flush(helper.ctl);
         helper.ctl = ctl_free(helper.ctl);
+        fd_close(helper.listen_fd);
+        if (helper.listen_path)
+                (void) unlink(helper.listen_path);
+        g_free(helper.listen_path);
         return EXIT_SUCCESS;
 }
 

@@ -23,9 +23,19 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Source, source_free)
 void source_set_bandwidth(Source *source, uint64_t bytes_per_sec);
 void source_query_pending(Source *source, bool exact, CtlCall *call);
 /* device_state_fd is taken over. */
-void source_stop_and_copy(Source *source, int device_state_fd, CtlCall *call);
+void source_stop_and_copy(Source *source, int device_state_fd, bool postcopy, CtlCall *call);
 void source_commit(Source *source, CtlCall *call);
 void source_cancel(Source *source, CtlCall *call);
+/* In place of a source that has ended after COMMIT in postcopy: paused, then as source_recover(). Takes what
+ * source_start() takes. */
+Source *source_adopt(const EngineSourceArgs *args, Ctl *ctl, CtlCall *call);
+/* In postcopy: connects again. Nothing of args is taken over, strings are copied. */
+void source_recover(Source *source, const EngineSourceArgs *args, CtlCall *call);
+/* In postcopy: cuts the link. call may be NULL. */
+bool source_pause(Source *source, CtlCall *call);
+void source_set_postcopy_bandwidth(Source *source, uint64_t bytes_per_sec);
+void source_stats(Source *source, EngineStats *ret_stats);
+EngineState source_engine_state(Source *source, bool *ret_postcopy);
 /* Called about once a second. */
 void source_tick(Source *source);
 /* QEMU has exited. */

@@ -18,7 +18,9 @@
 #include "driver/engine/worker.h"
 
 /*
- * SETUP -> PRECOPY -> STOPPING -> SENT -> READY -> COMMITTING -> COMMITTED -> DONE, and from each of them FAILED or (before COMMITTING) CANCELLED.
+ * SETUP -> PRECOPY -> STOPPING -> SENT -> READY -> COMMITTING -> COMMITTED -> DONE, and from each of them FAILED or
+ * (before COMMITTING) CANCELLED. With postcopy COMMITTED -> POSTCOPY -> DONE, and from COMMITTING on PAUSED in place
+ * of FAILED.
  */
 typedef enum SourceState {
         SOURCE_SETUP,      /* connecting, agreeing; answers nothing but cancel */
@@ -28,6 +30,8 @@ typedef enum SourceState {
         SOURCE_READY,      /* the destination waits for COMMIT */
         SOURCE_COMMITTING, /* COMMIT may be out: who owns the guest is open until the answer */
         SOURCE_COMMITTED,  /* acknowledged: the guest belongs to the destination, whatever happens now */
+        SOURCE_POSTCOPY,   /* the guest runs there, and pages follow */
+        SOURCE_PAUSED,     /* after COMMIT in postcopy, and the link is broken */
         SOURCE_DONE,       /* the destination runs it */
         SOURCE_CANCELLED,
         SOURCE_FAILED,
@@ -55,8 +59,9 @@ struct Source {
         int guest_pidfd;
         uint64_t start_usec;
 
-        /* set by the sender before the other threads exist, then fixed */
-        Channel *channel;
+        /* set by the sender, under lock, while return path and urgent thread do not exist; main takes a reference
+         * under lock */
+        Channel *channel, *urgent;
 
         /* sender only */
         Worker sender, returner, device;
@@ -76,6 +81,17 @@ struct Source {
         GString *modules;           /* what each module said last: "ram0=precopy/postcopy/stopcopy ..." */
         uint64_t private_bytes;
 
+        Worker urgent_worker;
+        PageSet *exists;      /* per block: what can be read without being allocated; fixed after the switch */
+        Pace postcopy_pace;
+        uint64_t old_sent_bytes; /* over links that are broken */
+
+        /* under left_lock after the switch: current, cursor_block, cursor_unit (then a page) */
+        pthread_mutex_t left_lock;
+
+        /* any thread */
+        atomic_uint_least64_t postcopy_requests, postcopy_pushed_bytes, postcopy_data_pages, postcopy_zero_pages;
+
         /* device thread, then (after it was joined) sender */
         int device_fd;
         int device_error;
@@ -94,6 +110,14 @@ struct Source {
         GPtrArray *exact_calls; /* CtlCall: exact queries that the sender answers */
         EngineStats stats;
         GError *failure;          /* why the state is FAILED */
+        bool postcopy_requested;  /* by stop_and_copy */
+        bool switched;            /* the destination's page table holds STALE pages */
+        bool commit_known;        /* the destination has taken the guest */
+        bool running_told;        /* the daemon knows that the guest runs there */
+        bool new_postcopy_bandwidth;
+        uint64_t postcopy_bandwidth, recoveries;
+        CtlCall *recover_call;
+        bool recovering; /* the sender is at it */
         uint64_t give_up_usec;    /* failed or cancelled: when a sender that is still stuck loses its connection; 0: never */
 };
 
@@ -149,6 +173,23 @@ void source_device_worker(void *userdata);
 
 /* source_return.c */
 void source_return_worker(void *userdata);
+
+/* source_setup.c: connects, proves the token, compares the RAM table; the urgent channel too, with postcopy. */
+int source_connect(Source *source, GError **reterr);
+int source_setup_sets(Source *source, GError **reterr);
+
+/* source_postcopy.c */
+
+/* Sends what is in `current` as a list, and starts to answer requests. */
+int source_send_switch(Source *source, GError **reterr);
+void source_urgent_worker(void *userdata);
+/* From `running` (or a broken link) to the end. */
+void source_postcopy(Source *source);
+/* Any thread. In postcopy: the link is lost. False: this is not postcopy, or too early in it, and the job fails. */
+bool source_break(Source *source, const GError *error);
+void source_postcopy_stats(Source *source, EngineStats *stats);
+/* A source that takes over from another engine: what exists here. */
+int source_adopt_memory(Source *source, GError **reterr);
 
 /* source_pending.c; sender only. The numbers as they go to the daemon, with each module's. */
 json_object *source_numbers(const Source *source, const EngineStats *stats);

@@ -10,12 +10,38 @@
 #include "driver/base/i18n.h"
 #include "driver/base/json.h"
 #include "driver/engine/frame.h"
+#include "driver/engine/stats.h"
+
+/* In postcopy: everything is there. */
+static int take_complete(Source *source) {
+        if (!source_set_state(source, SOURCE_DONE))
+                return -EPROTO;
+        (void) frame_send(source->channel, WIRE_BYE, 0, NULL, 0);
+        EngineStats stats = { 0 };
+        source_postcopy_stats(source, &stats);
+        ctl_event(source->ctl, "postcopy-complete", stats_to_json(&stats), false);
+        return 1;
+}
+
+static int take_running_postcopy(Source *source, uint64_t resume_usec) {
+        pthread_mutex_lock(&source->lock);
+        bool ok = source_set_state_locked(source, SOURCE_POSTCOPY), told = source->running_told;
+        source->running_told = true;
+        pthread_mutex_unlock(&source->lock);
+        if (!ok)
+                return -EPROTO;
+        if (!told)
+                ctl_event(source->ctl, "running", json_add_uint64(json_object_new_object(), "resume-usec", resume_usec), false);
+        return 0;
+}
 
 static int take_running(Source *source) {
         unsigned char bytes[8];
         int r = channel_recv_bytes(source->channel, bytes, sizeof(bytes));
         if (r < 0)
                 return r;
+        if (source->switched) /* long before this */
+                return take_running_postcopy(source, wire_u64_decode(bytes));
         if (!source_set_state(source, SOURCE_DONE))
                 return -EPROTO;
         (void) frame_send(source->channel, WIRE_BYE, 0, NULL, 0);
@@ -61,6 +87,7 @@ static int take_commit_ack(Source *source) {
                 return -EPROTO;
         pthread_mutex_lock(&source->lock);
         CtlCall *call = g_steal_pointer(&source->commit_call);
+        source->commit_known = true;
         pthread_mutex_unlock(&source->lock);
         if (call)
                 ctl_reply(call, json_add_string(json_object_new_object(), "outcome", "acknowledged"));
@@ -91,6 +118,8 @@ static int take_frame(Source *source, GError **reterr) {
                 return take_commit_ack(source);
         case WIRE_RUNNING:
                 return take_running(source);
+        case WIRE_COMPLETE:
+                return take_complete(source);
         case WIRE_ABANDON:
                 return take_abandon(source, &header);
         default:

@@ -27,7 +27,8 @@ static int send_table(Source *source, GError **reterr) {
         return frame_expect(source->channel, WIRE_ACCEPT, NULL, 0, _("agreeing on the memory layout"), reterr);
 }
 
-static int setup_channel(Source *source, GError **reterr) {
+/* One connection with the token proven. */
+static int connect_one(Source *source, unsigned index, Channel **where, GError **reterr) {
         int fd = -EBADF;
         g_autofree char *peer = NULL;
         uint64_t connect_timeout = source->args.connect_timeout_usec ?: SOURCE_TIMEOUT_USEC;
@@ -35,41 +36,56 @@ static int setup_channel(Source *source, GError **reterr) {
         if (r < 0)
                 return r;
         pthread_mutex_lock(&source->lock);
-        source->channel = channel_new(fd, peer, connect_timeout);
+        *where = channel_new(fd, peer, connect_timeout);
         if (source->cancelled)
-                channel_shutdown(source->channel);
+                channel_shutdown(*where);
         pthread_mutex_unlock(&source->lock);
+        return handshake_source(*where, source->args.token, index, reterr);
+}
 
-        r = handshake_source(source->channel, source->args.token, 0, reterr);
+int source_connect(Source *source, GError **reterr) {
+        uint64_t idle_timeout = source->args.idle_timeout_usec ?: SOURCE_TIMEOUT_USEC;
+        int r = connect_one(source, 0, &source->channel, reterr);
         if (r >= 0)
                 r = send_table(source, reterr);
+        if (r >= 0 && source->args.postcopy)
+                r = connect_one(source, 1, &source->urgent, reterr);
         if (r < 0)
                 return r;
-        channel_set_idle_timeout(source->channel, source->args.idle_timeout_usec ?: SOURCE_TIMEOUT_USEC);
+        channel_set_idle_timeout(source->channel, idle_timeout);
+        if (source->urgent)
+                channel_set_idle_timeout(source->urgent, idle_timeout);
         pthread_mutex_lock(&source->lock);
         source->link_up = true;
         pthread_mutex_unlock(&source->lock);
         return 0;
 }
 
-static int setup_sets(Source *source, GError **reterr) {
+int source_setup_sets(Source *source, GError **reterr) {
         source->current = g_new0(PageSet, source->n_blocks);
         source->next = g_new0(PageSet, source->n_blocks);
+        source->exists = g_new0(PageSet, source->n_blocks);
         for (unsigned i = 0; i < source->n_blocks; i++) {
+                if (source->args.postcopy && source->blocks[i].page_bytes > WIRE_PAYLOAD_MAX)
+                        return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
+                                         _("RAM block '%s' has pages that are too large for postcopy"), source->blocks[i].id);
                 int r = page_set_init(&source->current[i], source->blocks[i].n_pages);
                 if (r >= 0)
                         r = page_set_init(&source->next[i], source->blocks[i].n_pages);
+                if (r >= 0)
+                        r = page_set_init(&source->exists[i], source->blocks[i].n_pages);
                 if (r < 0)
-                        return error_set_errno(reterr, r, _("cannot allocate the page table of RAM block '%s'"), source->blocks[i].id);
+                        return error_set_errno(reterr, r, _("cannot allocate the page table of RAM block '%s'"),
+                                               source->blocks[i].id);
         }
         return 0;
 }
 
 int source_setup(Source *source, GError **reterr) {
-        int r = setup_sets(source, reterr);
+        int r = source_setup_sets(source, reterr);
         if (r < 0)
                 return r;
-        r = setup_channel(source, reterr);
+        r = source_connect(source, reterr);
         if (r < 0)
                 return r;
         r = dirty_new(source->blocks, source->n_blocks, source->args.qemu_pid, source->args.uffd_async, source->args.uffd_sync, DIRTY_AUTO,

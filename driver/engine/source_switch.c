@@ -18,6 +18,19 @@ static int send_end(Source *source) {
         return frame_send(source->channel, WIRE_END, 0, bytes, sizeof(bytes));
 }
 
+/* What is left of the memory. */
+static int send_rest(Source *source, GError **reterr) {
+        int r;
+        do {
+                if (source_interrupted(source))
+                        return -ECANCELED;
+                r = source_send_some(source, SOURCE_FRAME_BYTES);
+        } while (r > 0);
+        if (r >= 0)
+                r = frame_send(source->channel, WIRE_RAM_FINAL, 0, NULL, 0);
+        return r < 0 ? channel_error(source->channel, r, source_doing(SOURCE_STOPPING), reterr) : 0;
+}
+
 int source_switch_over(Source *source, GError **reterr) {
         if (!source_set_state(source, SOURCE_STOPPING))
                 return -ECANCELED;
@@ -37,17 +50,9 @@ int source_switch_over(Source *source, GError **reterr) {
         for (unsigned i = 0; i < source->n_blocks; i++)
                 page_set_merge(&source->next[i], &source->current[i]);
         source_next_becomes_current(source);
-        do {
-                if (source_interrupted(source))
-                        return -ECANCELED;
-                r = source_send_some(source, SOURCE_FRAME_BYTES);
-        } while (r > 0);
+        r = source->postcopy_requested ? source_send_switch(source, reterr) : send_rest(source, reterr);
         if (r < 0)
-                return channel_error(source->channel, r, source_doing(SOURCE_STOPPING), reterr);
-
-        r = frame_send(source->channel, WIRE_RAM_FINAL, 0, NULL, 0);
-        if (r < 0)
-                return channel_error(source->channel, r, source_doing(SOURCE_STOPPING), reterr);
+                return r;
         worker_join(&source->device);
         if (source->device_error < 0) {
                 /* None if it was interrupted. */
@@ -60,7 +65,10 @@ int source_switch_over(Source *source, GError **reterr) {
         r = send_end(source);
         if (r < 0)
                 return channel_error(source->channel, r, source_doing(SOURCE_STOPPING), reterr);
-        (void) source_pending(source, false, true, &stats, NULL);
+        if (source->postcopy_requested)
+                source_postcopy_stats(source, &stats);
+        else
+                (void) source_pending(source, false, true, &stats, NULL);
         stats.device_state_bytes = source->device_bytes;
         source_publish(source, &stats);
 
@@ -79,7 +87,8 @@ int source_finish(Source *source, GError **reterr) {
                 bool commit = source->state == SOURCE_READY && source->commit_call && !source->cancelled;
                 if (commit)
                         source_set_state_locked(source, SOURCE_COMMITTING);
-                bool over = source->state == SOURCE_DONE || source->state == SOURCE_FAILED || source->cancelled || source->return_ended;
+                bool over = source->state == SOURCE_DONE || source->state == SOURCE_FAILED || source->cancelled ||
+                            source->state == SOURCE_POSTCOPY || source->state == SOURCE_PAUSED || source->return_ended;
                 if (!commit && !over)
                         source_wait_locked(source, SOURCE_KEEPALIVE_USEC);
                 pthread_mutex_unlock(&source->lock);

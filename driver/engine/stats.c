@@ -98,3 +98,26 @@ void stats_from_json(json_object *object, EngineStats *ret_stats) {
                         array_from_json(json_get(object, fields[i].key), numbers, fields[i].n);
         }
 }
+
+/* ---- states ---- */
+
+static const char *const state_names[] = {
+        [ENGINE_STATE_IDLE] = "idle",
+        [ENGINE_STATE_SETUP] = "setup",
+        [ENGINE_STATE_PRECOPY] = "precopy",
+        [ENGINE_STATE_SWITCHING] = "switching",
+        [ENGINE_STATE_LOADED] = "loaded",
+        [ENGINE_STATE_READY] = "ready",
+        [ENGINE_STATE_COMMITTING] = "committing",
+        [ENGINE_STATE_COMMITTED] = "committed",
+        [ENGINE_STATE_POSTCOPY] = "postcopy",
+        [ENGINE_STATE_PAUSED] = "paused",
+        [ENGINE_STATE_DONE] = "done",
+        [ENGINE_STATE_CANCELLED] = "cancelled",
+        [ENGINE_STATE_FAILED] = "failed",
+};
+_Static_assert(G_N_ELEMENTS(state_names) == ENGINE_STATE_MAX_, "each state has a name");
+
+const char *engine_state_name(EngineState state) {
+        return (unsigned) state < ENGINE_STATE_MAX_ ? state_names[state] : NULL;
+}

@@ -78,6 +78,13 @@ static const struct {
         [WIRE_MARK] = { "MARK", 0, UINT32_MAX, 0, 0, 0 },
         [WIRE_MARK_ACK] = { "MARK-ACK", 0, UINT32_MAX, 0, 0, 0 },
         [WIRE_RAM_FINAL] = { "RAM-FINAL", 0, 0, 0, 0, 0 },
+        [WIRE_STALE] = { "STALE", 0, WIRE_BLOCKS_MAX - 1, WIRE_SET_HEAD_BYTES, WIRE_SET_MAX, 0 },
+        [WIRE_POSTCOPY] = { "POSTCOPY", 0, 0, 8, 8, 0 },
+        [WIRE_REQUEST] = { "REQUEST", 1, WIRE_REQUESTS_MAX, WIRE_RUN_BYTES, WIRE_REQUESTS_MAX * WIRE_RUN_BYTES, WIRE_RUN_BYTES },
+        [WIRE_COMPLETE] = { "COMPLETE", 0, 0, 0, 0, 0 },
+        [WIRE_RESUME] = { "RESUME", 0, 0, 0, 0, 0 },
+        [WIRE_LACKING] = { "LACKING", 0, WIRE_BLOCKS_MAX - 1, WIRE_SET_HEAD_BYTES, WIRE_SET_MAX, 0 },
+        [WIRE_RESUME_ACK] = { "RESUME-ACK", 0, 1, 8, 8, 0 },
 };
 _Static_assert(G_N_ELEMENTS(frame_types) == WIRE_TYPE_MAX_, "each frame type has its limits");
 
@@ -145,6 +152,8 @@ int wire_header_decode(const unsigned char *bytes, WireHeader *ret_header) {
             header.length_bytes > frame_types[header.type].length_max)
                 return -EPROTO;
         if (header.length_bytes < (uint64_t) header.count * frame_types[header.type].entry_bytes)
+                return -EPROTO;
+        if (header.type == WIRE_REQUEST && header.length_bytes != (uint64_t) header.count * WIRE_RUN_BYTES)
                 return -EPROTO;
         if (header.type == WIRE_RAM_TABLE && header.length_bytes != (uint64_t) header.count * WIRE_BLOCK_BYTES)
                 return -EPROTO;

@@ -13,8 +13,8 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC "FERRYRAM"
-#define WIRE_VERSION 1        /* what we speak */
-#define WIRE_COMPAT_VERSION 1 /* the oldest version whose speaker understands us */
+#define WIRE_VERSION 2        /* what we speak */
+#define WIRE_COMPAT_VERSION 2 /* the oldest version whose speaker understands us */
 
 #define WIRE_HELLO_BYTES 64
 #define WIRE_HEADER_BYTES 16
@@ -32,6 +32,10 @@
 #define WIRE_RUNS_MAX 1024                     /* per PAGES frame */
 #define WIRE_PAYLOAD_MAX UINT64_C(4194304)     /* page data per PAGES frame */
 #define WIRE_DEVICE_MAX UINT64_C(1048576)      /* per DEVICE frame */
+#define WIRE_SET_HEAD_BYTES 16
+#define WIRE_SET_PAGES_MAX 262144u             /* of the block's own size, per STALE or LACKING frame */
+#define WIRE_SET_MAX (WIRE_SET_HEAD_BYTES + WIRE_SET_PAGES_MAX / 8)
+#define WIRE_REQUESTS_MAX 64                   /* per REQUEST frame */
 #define WIRE_TEXT_MAX 1024                     /* of an ERROR or ABORT */
 
 typedef enum WireRole {
@@ -59,6 +63,14 @@ typedef enum WireType {
         WIRE_MARK = 16,      /* source: all of a round has been sent; count is the round's number */
         WIRE_MARK_ACK = 17,  /* destination: all that came before the mark is in memory; count as in the mark */
         WIRE_RAM_FINAL = 18, /* source: no page follows any more; QEMU may have the device state as it comes */
+        /* source: some pages whose content follows after the switch (wire_set.h); count is the block */
+        WIRE_STALE = 19,
+        WIRE_POSTCOPY = 20,  /* source: the list is complete (8 bytes: how many); requests are answered from now on */
+        WIRE_REQUEST = 21,   /* destination, urgent channel: count runs that somebody waits for */
+        WIRE_COMPLETE = 22,  /* destination: it runs and has everything */
+        WIRE_RESUME = 23,    /* source, on a new connection after a broken link: go on */
+        WIRE_LACKING = 24,   /* destination: some pages that it lacks (wire_set.h); count is the block */
+        WIRE_RESUME_ACK = 25, /* destination: that was all (8 bytes: how many); count is 1 if the guest runs */
         WIRE_TYPE_MAX_,
 } WireType;
 

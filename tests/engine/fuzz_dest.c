@@ -47,6 +47,7 @@ static void open_dest(Dest *dest, Ctl *ctl, int socket) {
                 .stop_fd = -EBADF,
                 .listen_fd = -EBADF,
                 .commit_fd = -EBADF,
+                .guest_pidfd = -EBADF,
                 .state = DEST_RECEIVING,
         };
         pthread_mutex_init(&dest->lock, NULL);
@@ -82,7 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         Ctl *ctl = ctl_new(control[1], no_command, NULL);
         Dest dest;
         open_dest(&dest, ctl, pair[1]);
-        dest_receive(&dest);
+        dest_receive(&dest, false);
 
         /* The stream has ended without COMMIT being possible: nobody asked for READY. */
         require(dest.state == DEST_FAILED);

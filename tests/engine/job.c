@@ -57,6 +57,26 @@ static void on_running(Engine *engine, uint64_t resume_usec, void *userdata) {
         fiber_cond_broadcast(&job->changed);
 }
 
+static void on_complete(Engine *engine, const EngineStats *stats, void *userdata) {
+        Job *job = userdata;
+        assert_false(side_of(job, engine)->complete);
+        side_of(job, engine)->complete = true;
+        side_of(job, engine)->last = *stats;
+        fiber_cond_broadcast(&job->changed);
+}
+
+static void on_paused(Engine *engine, const GError *error, void *userdata) {
+        Job *job = userdata;
+        side_of(job, engine)->paused++;
+        fiber_cond_broadcast(&job->changed);
+}
+
+static void on_resumed(Engine *engine, void *userdata) {
+        Job *job = userdata;
+        side_of(job, engine)->resumed++;
+        fiber_cond_broadcast(&job->changed);
+}
+
 static void on_failed(Engine *engine, const GError *error, bool gone, void *userdata) {
         Job *job = userdata;
         JobSide *side = side_of(job, engine);
@@ -74,6 +94,9 @@ static const EngineCallbacks callbacks = {
         .committed = on_committed,
         .running = on_running,
         .failed = on_failed,
+        .postcopy_complete = on_complete,
+        .postcopy_paused = on_paused,
+        .postcopy_resumed = on_resumed,
 };
 
 static int make_ram(uint64_t size_bytes) {
@@ -89,8 +112,41 @@ static void assert_ok(int r, GError *error) {
         assert_true(r >= 0);
 }
 
+static void fill_dest_args(Job *job, EngineDestArgs *ret_args) {
+        *ret_args = (EngineDestArgs) {
+                .blocks = &job->dest_block,
+                .n_blocks = 1,
+                .listen_address = "127.0.0.1",
+                .port_min = 45000,
+                .port_max = 45999,
+                .device_state_fd = job->device_out,
+                .commit_fd = -EBADF,
+                .device_state_max_bytes = job->args.device_max_bytes,
+                .idle_timeout_usec = job->args.idle_timeout_usec,
+                .unix_path = job->unix_path,
+                .postcopy = job->args.postcopy,
+                .qemu_pid = job->dest_guest.pid,
+                .uffd = job->dest_guest.uffd_sync,
+        };
+        memcpy(ret_args->token, job->token, sizeof(ret_args->token));
+}
+
+static void start_dest_guest(Job *job) {
+        StandinArgs guest = {
+                .ram_fd = job->dest_fd,
+                .size_bytes = job->args.size_bytes,
+                .n_writers = job->args.n_dest_writers,
+                .work_bytes = job->args.size_bytes,
+                .pages_per_msec = job->args.dest_pages_per_msec,
+                .reference_fd = job->source_fd,
+        };
+        job->states_fd = make_ram(0);
+        job->dest_block.states_fd = job->states_fd;
+        assert_int_equal(standin_start(&job->dest_guest, &guest), 0);
+}
+
 void job_open(Job *job, const JobArgs *args) {
-        *job = (Job) { .args = *args };
+        *job = (Job) { .args = *args, .states_fd = -EBADF };
         job->source_fd = args->source_fd ?: make_ram(args->size_bytes);
         job->dest_fd = args->dest_fd ?: make_ram(args->dest_size_bytes ?: args->size_bytes);
         StandinArgs guest = {
@@ -129,22 +185,12 @@ void job_open(Job *job, const JobArgs *args) {
                   error);
         assert_ok(engine_new(fiber_event(), ENGINE_HELPER, "dest", -1, &callbacks, job, &job->dest.engine, &error),
                   error);
-        EngineDestArgs dest = {
-                .blocks = &job->dest_block,
-                .n_blocks = 1,
-                .listen_address = "127.0.0.1",
-                .port_min = 45000,
-                .port_max = 45999,
-                .device_state_fd = job->device_out,
-                .commit_fd = -EBADF,
-                .device_state_max_bytes = args->device_max_bytes,
-                .idle_timeout_usec = args->idle_timeout_usec,
-        };
-        memcpy(dest.token, job->token, sizeof(dest.token));
-        if (args->use_unix) {
+        if (args->use_unix)
                 job->unix_path = g_strdup_printf("%s/ferry-test-%d.sock", g_get_tmp_dir(), (int) getpid());
-                dest.unix_path = job->unix_path;
-        }
+        if (args->postcopy)
+                start_dest_guest(job);
+        EngineDestArgs dest;
+        fill_dest_args(job, &dest);
         assert_ok(engine_dest_listen(job->dest.engine, &dest, &job->port, &error), error);
         assert_true(args->use_unix ? job->port == 0 : job->port >= 45000);
 }
@@ -153,6 +199,9 @@ void job_close(Job *job) {
         engine_unref(job->source.engine);
         engine_unref(job->dest.engine);
         standin_end(&job->guest);
+        if (job->args.postcopy)
+                standin_end(&job->dest_guest);
+        fd_close(job->states_fd);
         g_clear_error(&job->source.error);
         g_clear_error(&job->dest.error);
         fd_close(job->source_fd);
@@ -185,6 +234,8 @@ void job_fill_args(Job *job, EngineSourceArgs *ret_args) {
                 .unix_path = job->unix_path,
                 .bandwidth_bytes_per_sec = job->args.bandwidth_bytes_per_sec,
                 .idle_timeout_usec = job->args.idle_timeout_usec,
+                .postcopy = job->args.postcopy,
+                .postcopy_bandwidth_bytes_per_sec = job->args.postcopy_bandwidth_bytes_per_sec,
         };
         memcpy(ret_args->token, job->token, sizeof(ret_args->token));
         if (job->args.wrong_token)
@@ -254,6 +305,70 @@ void job_switch_over(Job *job) {
         assert_true(job_wait(job, &job->source.running));
         assert_false(job->source.failed);
         assert_false(job->dest.failed);
+}
+
+void job_switch_postcopy(Job *job) {
+        g_autoptr(GError) error = NULL;
+        standin_stop(&job->guest);
+        assert_ok(engine_source_stop_and_copy(job->source.engine, job->device_in, true, WAIT_USEC, &error), error);
+        if (!job_wait(job, &job->dest.ready)) {
+                show_failures(job);
+                fail();
+        }
+        assert_true(engine_is_postcopy(job->dest.engine));
+        /* Loading the device state reads memory. */
+        uint64_t value = 0;
+        standin_read_begin(&job->dest_guest, 4096);
+        assert_true(standin_read_end(&job->dest_guest, 10000, &value));
+        assert_ok(engine_dest_loaded(job->dest.engine, &error), error);
+        assert_true(job_wait(job, &job->source.ready));
+        assert_ok(engine_source_commit(job->source.engine, WAIT_USEC, &error), error);
+        assert_true(job_wait(job, &job->dest.committed));
+        standin_run(&job->dest_guest);
+        assert_ok(engine_dest_running(job->dest.engine, 1234, &error), error);
+        assert_true(job_wait(job, &job->source.running));
+}
+
+void job_finish_postcopy(Job *job) {
+        bool there = job_wait(job, &job->dest.complete) && job_wait(job, &job->source.complete);
+        show_failures(job);
+        if (!there)
+                fail_msg("source %s, destination %s, lacking %" G_GUINT64_FORMAT,
+                         engine_state_name(engine_state(job->source.engine)),
+                         engine_state_name(engine_state(job->dest.engine)),
+                         engine_stats(job->dest.engine)->postcopy_bytes);
+        assert_int_equal(engine_state(job->source.engine), ENGINE_STATE_DONE);
+        assert_int_equal(engine_state(job->dest.engine), ENGINE_STATE_DONE);
+        standin_stop(&job->dest_guest);
+        assert_int_equal(standin_verify(&job->dest_guest), 0);
+}
+
+void job_replace_source(Job *job) {
+        g_autoptr(GError) error = NULL;
+        engine_end(job->source.engine);
+        engine_unref(job->source.engine);
+        assert_ok(engine_new(fiber_event(), ENGINE_HELPER, "source", -1, &callbacks, job, &job->source.engine, &error),
+                  error);
+}
+
+void job_replace_dest(Job *job) {
+        g_autoptr(GError) error = NULL;
+        engine_end(job->dest.engine);
+        engine_unref(job->dest.engine);
+        assert_ok(engine_new(fiber_event(), ENGINE_HELPER, "dest", -1, &callbacks, job, &job->dest.engine, &error), error);
+        EngineDestArgs args;
+        fill_dest_args(job, &args);
+        assert_ok(engine_dest_adopt(job->dest.engine, &args, true, &error), error);
+}
+
+int job_recover(Job *job, GError **reterr) {
+        EngineDestArgs dest;
+        EngineSourceArgs source;
+        job->token[0]++; /* each time another one */
+        fill_dest_args(job, &dest);
+        int r = engine_dest_recover(job->dest.engine, &dest, &job->port, reterr);
+        job_fill_args(job, &source);
+        return r < 0 ? r : engine_source_recover(job->source.engine, &source, reterr);
 }
 
 uint64_t job_allocated(int fd) {

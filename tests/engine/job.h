@@ -27,12 +27,18 @@ typedef struct JobArgs {
         uint64_t bandwidth_bytes_per_sec;
         uint64_t idle_timeout_usec;
         uint64_t device_max_bytes;
+        bool postcopy;
+        unsigned n_dest_writers;   /* of the destination's guest, which is there with postcopy */
+        unsigned dest_pages_per_msec;
+        uint64_t postcopy_bandwidth_bytes_per_sec;
 } JobArgs;
 
 typedef struct JobSide {
         Engine *engine;
         unsigned iterations, pendings;
         bool ready, committed, running, failed, gone;
+        bool complete;
+        unsigned paused, resumed;
         GError *error;
         EngineStats last; /* of the last iteration */
 } JobSide;
@@ -40,6 +46,8 @@ typedef struct JobSide {
 typedef struct Job {
         JobArgs args;
         Standin guest;
+        Standin dest_guest; /* with postcopy; knows what the source's memory holds */
+        int states_fd;      /* with postcopy: the destination's page table */
         int source_fd, dest_fd;
         int device_in, device_out; /* memfds: what the source reads, what the destination has written */
         EngineRamBlock source_block, dest_block;
@@ -67,6 +75,15 @@ bool job_wait_count(Job *job, const unsigned *count, unsigned at_least);
 void job_wait_failed(Job *job, JobSide *side);
 /* stop the guest .. RUNNING; asserts that all goes well. */
 void job_switch_over(Job *job);
+/* With postcopy: to the running guest on the destination. */
+void job_switch_postcopy(Job *job);
+/* Waits until both ends have everything, and lets the destination's guest look at all of its memory. */
+void job_finish_postcopy(Job *job);
+/* A new helper for one end, in place of one that was ended; source: not connected yet. */
+void job_replace_source(Job *job);
+void job_replace_dest(Job *job);
+/* The link again: the destination listens, the source connects. */
+int job_recover(Job *job, GError **reterr);
 /* Both sides hold the same, and the destination's file has no more than the source's by 2 %. */
 void job_verify(Job *job);
 /* Only the content. */

@@ -10,14 +10,14 @@
 #include <cmocka.h>
 
 static void test_hello(void **state) {
-        WireHello hello = { .version = 1, .compat_version = 1, .role = WIRE_ROLE_SOURCE, .channel = 3 };
+        WireHello hello = { .version = 2, .compat_version = 2, .role = WIRE_ROLE_SOURCE, .channel = 3 };
         for (unsigned i = 0; i < sizeof(hello.nonce); i++)
                 hello.nonce[i] = (unsigned char) (0xa0 + i);
         unsigned char bytes[WIRE_HELLO_BYTES];
         wire_hello_encode(&hello, bytes);
 
-        static const unsigned char golden[] = { 'F', 'E', 'R', 'R', 'Y', 'R', 'A', 'M',  1,
-                                                0,   1,   0,   1,   0,   3,   0,   0xa0, 0xa1 };
+        static const unsigned char golden[] = { 'F', 'E', 'R', 'R', 'Y', 'R', 'A', 'M',  2,
+                                                0,   2,   0,   1,   0,   3,   0,   0xa0, 0xa1 };
         static const unsigned char zeros[16];
         assert_memory_equal(bytes, golden, sizeof(golden));
         assert_memory_equal(bytes + 48, zeros, sizeof(zeros));
@@ -35,7 +35,7 @@ static void test_hello(void **state) {
         bytes[8] = 7; /* newer, but still understands us */
         assert_int_equal(wire_hello_decode(bytes, &back), 0);
         assert_int_equal(back.version, 7);
-        bytes[10] = 2; /* does not understand us any more */
+        bytes[10] = 3; /* does not understand us any more */
         assert_int_equal(wire_hello_decode(bytes, &back), -EPROTONOSUPPORT);
         bytes[8] = 0;
         assert_int_equal(wire_hello_decode(bytes, &back), -EPROTO);
@@ -83,7 +83,8 @@ static void test_numbers(void **state) {
         static const char *const names[] = { [1] = "PROOF", "RAM-TABLE", "ACCEPT",   "ERROR",  "PAGES",
                                              "DEVICE",      "END",       "READY",    "COMMIT", "COMMIT-ACK",
                                              "RUNNING",     "KEEPALIVE", "ABORT",    "BYE",    "ABANDON",
-                                             "MARK",        "MARK-ACK",  "RAM-FINAL" };
+                                             "MARK",        "MARK-ACK",  "RAM-FINAL", "STALE", "POSTCOPY", "REQUEST", "COMPLETE",
+                                              "RESUME", "LACKING", "RESUME-ACK" };
         for (unsigned i = 1; i < sizeof(names) / sizeof(names[0]); i++)
                 assert_string_equal(wire_type_name(i), names[i]);
         assert_int_equal(sizeof(names) / sizeof(names[0]), WIRE_TYPE_MAX_);
