@@ -165,10 +165,12 @@ class Systemd(case.LiveCase):
         self.control.wait_beat(10, pid=qemu)
         self.control.verify()
 
-    def replaced(self, old):
+    def replaced(self, old, place=None):
         """Waits until another daemon than the one with this pid is ready."""
-        hosts.wait_for('a new daemon', lambda: self.alpha.main_pid() not in (0, old) and
-                       self.machine.show('virtferryd.service', 'ActiveState') == 'active', 30, step=0.1)
+        place = place or self.alpha
+        hosts.wait_for('a new daemon', lambda: place.main_pid() not in (0, old) and
+                       self.machine.show(place.unit, 'ActiveState') == 'active', 30, step=0.1)
+        place.disconnect()
 
     # what a user sees first
 
