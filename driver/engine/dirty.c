@@ -25,6 +25,7 @@
 #include "driver/base/uapi.h"
 #include "driver/engine/extents.h"
 #include "driver/engine/guest_map.h"
+#include "driver/engine/throttle.h"
 
 int dirty_uffd_enable(int uffd, uint64_t features) {
         struct uffdio_api api = { .api = UFFD_API, .features = features };
@@ -110,13 +111,8 @@ static int find_blocks(Dirty *dirty, const RamBlock *blocks, GError **reterr) {
 
 /* An earlier job may have ended without cleaning up. */
 static void unregister_all(Dirty *dirty, int uffd_async, int uffd_sync) {
-        for (unsigned i = 0; i < dirty->n_blocks; i++) {
-                struct uffdio_range range = { dirty->blocks[i].address, dirty->blocks[i].ram->size_bytes };
-                if (uffd_async >= 0)
-                        (void) ioctl(uffd_async, UFFDIO_UNREGISTER, &range);
-                if (uffd_sync >= 0)
-                        (void) ioctl(uffd_sync, UFFDIO_UNREGISTER, &range);
-        }
+        for (unsigned i = 0; i < dirty->n_blocks; i++)
+                (void) guest_map_unregister(dirty->blocks[i].address, dirty->blocks[i].ram->size_bytes, uffd_async, uffd_sync);
 }
 
 static int try_start(Dirty *dirty, const DirtyOps *ops, int uffd, GError **reterr) {
@@ -185,6 +181,11 @@ int dirty_sync(Dirty *dirty, bool final, PageSet *sets, GError **reterr) {
                         error_set_errno(reterr, r, _("cannot find the extents of RAM block '%s'"), block->ram->id);
                 else
                         r = dirty->ops->sync(dirty, block, final, reterr);
+                if (r >= 0 && dirty->throttle) {
+                        r = throttle_sync(dirty->throttle, block, final);
+                        if (r < 0)
+                                error_set_errno(reterr, r, _("cannot slow down the writers of RAM block '%s'"), block->ram->id);
+                }
                 block->dirty = NULL;
                 if (r < 0)
                         return r;
@@ -192,15 +193,28 @@ int dirty_sync(Dirty *dirty, bool final, PageSet *sets, GError **reterr) {
         return 0;
 }
 
+int dirty_throttle(Dirty *dirty, int uffd_sync, uint64_t pages_per_sec, GError **reterr) {
+        if (!dirty->throttle) {
+                int r = pages_per_sec > 0 ? throttle_new(dirty, uffd_sync, &dirty->throttle, reterr) : 0;
+                if (r < 0 || !dirty->throttle)
+                        return r;
+        }
+        throttle_set_rate(dirty->throttle, pages_per_sec);
+        return 0;
+}
+
 Dirty *dirty_free(Dirty *dirty) {
         if (!dirty)
                 return NULL;
+        dirty->throttle = throttle_free(dirty->throttle);
         if (dirty->ops) {
                 dirty->ops->stop(dirty);
                 dirty->ops->free(dirty);
         }
-        for (unsigned i = 0; i < dirty->n_blocks; i++)
+        for (unsigned i = 0; i < dirty->n_blocks; i++) {
                 page_set_deinit(&dirty->blocks[i].known);
+                page_set_deinit(&dirty->blocks[i].moved);
+        }
         g_free(dirty->blocks);
         fd_close(dirty->uffd);
         g_free(dirty);

@@ -30,6 +30,7 @@ typedef struct DirtyBlock {
         const RamBlock *ram;
         uint64_t address;        /* in the guest's process */
         PageSet known;           /* allocated in the file, as of the last sync */
+        PageSet moved;           /* watched by the throttle instead of the tracker; no words: there is none */
         PageSet *dirty;          /* where a sync adds to; set for its duration */
 } DirtyBlock;
 
@@ -49,6 +50,7 @@ struct Dirty {
         pid_t pid;
         int uffd; /* owned */
         void *state;
+        struct Throttle *throttle; /* owned; NULL: none */
 };
 
 typedef enum DirtyMode {
@@ -73,6 +75,9 @@ int dirty_sync(Dirty *dirty, bool final, PageSet *sets, GError **reterr);
 /* Ends tracking and takes off all write protection. */
 Dirty *dirty_free(Dirty *dirty);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Dirty, dirty_free)
+
+/* Slows writers down to so many pages a second (throttle.h); 0: no more. -EOPNOTSUPP where that is not possible. */
+int dirty_throttle(Dirty *dirty, int uffd_sync, uint64_t pages_per_sec, GError **reterr);
 
 /* UFFDIO_API with features; a context that has had it before is fine. */
 int dirty_uffd_enable(int uffd, uint64_t features);

@@ -101,6 +101,19 @@ static GArray *scan_plan(const DirtyBlock *block, uint64_t piece_pages) {
         return plan;
 }
 
+/* What is moved is the throttle's to tell: its pages are not marked here. */
+static void add_unmoved(DirtyBlock *block, uint64_t first, uint64_t end) {
+        if (block->moved.n_set == 0) {
+                page_set_add(block->dirty, first, end - first);
+                return;
+        }
+        while (first < end) {
+                uint64_t stop = page_set_has(&block->moved, first) ? first : MIN(page_set_next(&block->moved, first), end);
+                page_set_add(block->dirty, first, stop - first);
+                first = stop < end ? page_set_next_gap(&block->moved, stop) : end;
+        }
+}
+
 /* Adds found to the block's dirty pages, without the holes. */
 static void add_found(DirtyBlock *block, const GArray *found) {
         for (guint i = 0; i < found->len; i++) {
@@ -108,7 +121,7 @@ static void add_found(DirtyBlock *block, const GArray *found) {
                 uint64_t end = range.first + range.count;
                 for (uint64_t page = page_set_next(&block->known, range.first); page < end;) {
                         uint64_t stop = MIN(page_set_next_gap(&block->known, page), end);
-                        page_set_add(block->dirty, page, stop - page);
+                        add_unmoved(block, page, stop);
                         page = page_set_next(&block->known, stop);
                 }
         }
@@ -174,6 +187,11 @@ static int protect_dirty(Dirty *dirty, DirtyBlock *block) {
 
         for (uint64_t page = page_set_next(block->dirty, 0); page < block->ram->n_pages;) {
                 uint64_t end;
+                /* Pieces move as a whole. */
+                if (block->moved.n_set > 0 && page_set_has(&block->moved, page)) {
+                        page = page_set_next(block->dirty, page_set_next_gap(&block->moved, page));
+                        continue;
+                }
                 if (dense > 1) {
                         uint64_t piece = page - page % dense, length = MIN(dense, block->ram->n_pages - piece);
                         end = piece + length;

@@ -3,8 +3,7 @@
 /*
  * Theory of operation: synchronous write protection, for kernels without the asynchronous one. The first write to a
  * protected page stops the writer; a thread here reads the fault, marks the page and lifts its protection, which wakes
- * the writer. A sync takes the marks, protects those pages again, and hands them out. A mark that is set between taking
- * and protecting stays for the next sync.
+ * the writer. A sync takes the marks, protects those pages again, and hands them out.
  *
  * While this tracker lives, a writer depends on the thread: stop() takes everything off and wakes all writers. If the
  * helper is killed, the daemon must do that (engine_source_unprotect()).
@@ -14,6 +13,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -34,8 +34,11 @@ typedef struct SyncState {
         int stop_fd;
         Worker worker;
         size_t *n_words;                 /* per block */
-        _Atomic(uint64_t) **faulted;     /* per block, a bit per page: set by the fault thread, taken by the sender */
         const Dirty *dirty;
+        /* under lock: a page's mark and its protection change together. Else a sync could take a mark and protect the page before the fault thread
+         * lets it go, and nobody would see the next write. */
+        pthread_mutex_t lock;
+        uint64_t **faulted; /* per block, a bit per page: set by the fault thread, taken by the sender */
         /* any thread */
         atomic_int error; /* negative errno once the fault thread has given up */
 } SyncState;
@@ -47,9 +50,11 @@ static void answer_fault(SyncState *state, uint64_t address) {
                 if (address < block->address || address - block->address >= block->ram->size_bytes)
                         continue;
                 uint64_t page = (address - block->address) / block->ram->page_bytes;
-                atomic_fetch_or(&state->faulted[i][page / 64], UINT64_C(1) << (page % 64));
+                pthread_mutex_lock(&state->lock);
+                state->faulted[i][page / 64] |= UINT64_C(1) << (page % 64);
                 int r = dirty_protect(dirty->uffd, block->address + page * block->ram->page_bytes,
                                       block->ram->page_bytes, false);
+                pthread_mutex_unlock(&state->lock);
                 if (r < 0 && r != -ESRCH)
                         atomic_store(&state->error, r);
                 return;
@@ -110,16 +115,16 @@ static int sync_sync(Dirty *dirty, DirtyBlock *block, bool final, GError **reter
         unsigned index = (unsigned) (block - dirty->blocks);
 
         int r = atomic_load(&state->error);
+        pthread_mutex_lock(&state->lock);
         for (size_t w = 0; r >= 0 && w < state->n_words[index]; w++) {
-                uint64_t bits = atomic_load_explicit(&state->faulted[index][w], memory_order_relaxed);
-                if (!bits)
-                        continue;
-                bits = atomic_exchange(&state->faulted[index][w], 0);
+                uint64_t bits = state->faulted[index][w];
+                state->faulted[index][w] = 0;
                 for (; bits; bits &= bits - 1)
                         page_set_add(block->dirty, w * 64 + (uint64_t) __builtin_ctzll(bits), 1);
         }
         if (r >= 0 && !final)
                 r = protect_set(dirty, block, block->dirty);
+        pthread_mutex_unlock(&state->lock);
         return r < 0 ? sync_error(block, dirty->pid, r, reterr) : 0;
 }
 
@@ -136,9 +141,10 @@ static int sync_start_block(Dirty *dirty, DirtyBlock *block) {
 static int sync_start(Dirty *dirty, GError **reterr) {
         SyncState *state = g_new0(SyncState, 1);
         state->dirty = dirty;
+        pthread_mutex_init(&state->lock, NULL);
         state->stop_fd = -EBADF;
         state->n_words = g_new0(size_t, dirty->n_blocks);
-        state->faulted = g_new0(_Atomic(uint64_t) *, dirty->n_blocks);
+        state->faulted = g_new0(uint64_t *, dirty->n_blocks);
         for (unsigned i = 0; i < dirty->n_blocks; i++) {
                 state->n_words[i] = (size_t) ((dirty->blocks[i].ram->n_pages + 63) / 64);
                 state->faulted[i] = g_malloc0_n(state->n_words[i], sizeof(uint64_t));
@@ -193,6 +199,7 @@ static void sync_free(Dirty *dirty) {
         g_free(state->faulted);
         g_free(state->n_words);
         fd_close(state->stop_fd);
+        pthread_mutex_destroy(&state->lock);
         g_free(state);
         dirty->state = NULL;
 }

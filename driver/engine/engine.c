@@ -576,6 +576,11 @@ int engine_source_set_bandwidth(Engine *engine, uint64_t bytes_per_sec, GError *
         return set_limit(engine, "source-set-bandwidth", bytes_per_sec, reterr);
 }
 
+int engine_source_set_throttle(Engine *engine, unsigned percent, GError **reterr) {
+        json_object *arguments = json_add_uint64(json_object_new_object(), "percent", percent);
+        return call(engine, "source-set-throttle", arguments, NULL, 0, CALL_USEC, NULL, reterr);
+}
+
 int engine_source_set_postcopy_bandwidth(Engine *engine, uint64_t bytes_per_sec, GError **reterr) {
         return set_limit(engine, "source-set-postcopy-bandwidth", bytes_per_sec, reterr);
 }
@@ -637,23 +642,15 @@ int engine_listen_control(Engine *engine, const char *path, GError **reterr) {
 
 int engine_source_unprotect(const EngineRamBlock *blocks, unsigned n_blocks, pid_t qemu_pid, int uffd_async,
                             int uffd_sync, GError **reterr) {
-        const int uffds[] = { uffd_async, uffd_sync };
         for (unsigned i = 0; i < n_blocks; i++) {
                 uint64_t address = 0;
                 int r = guest_map_find(qemu_pid, blocks[i].fd, blocks[i].size_bytes, blocks[i].id, &address, reterr);
                 if (r < 0)
                         return r;
-                for (size_t j = 0; j < G_N_ELEMENTS(uffds); j++) {
-                        struct uffdio_range range = { address, blocks[i].size_bytes };
-                        /* EINVAL: never used, or the range belongs to the other one. */
-                        if (uffds[j] >= 0 && ioctl(uffds[j], UFFDIO_UNREGISTER, &range) < 0 && errno != EINVAL)
-                                return error_set_errno(reterr, errno,
-                                                       _("cannot take the write protection off RAM block '%s'"),
-                                                       blocks[i].id);
-                        /* Unregistering alone wakes nobody who waits for a write fault. */
-                        if (uffds[j] >= 0)
-                                (void) ioctl(uffds[j], UFFDIO_WAKE, &range);
-                }
+                r = guest_map_unregister(address, blocks[i].size_bytes, uffd_async, uffd_sync);
+                if (r < 0)
+                        return error_set_errno(reterr, r, _("cannot take the write protection off RAM block '%s'"),
+                                               blocks[i].id);
         }
         return 0;
 }

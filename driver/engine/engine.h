@@ -227,6 +227,9 @@ typedef struct EngineSourceArgs {
 
 /* Source: connects, proves the token, agrees on the RAM table, registers dirty tracking and starts round 1. Fiber. */
 int engine_source_start(Engine *engine, const EngineSourceArgs *args, GError **reterr);
+/* Source, in precopy: those who write to the guest's RAM get slower by percent of what they wrote when that began (0: no more); readers do not. Fiber.
+ * Fails where this host cannot, and the guest stays as it was. */
+int engine_source_set_throttle(Engine *engine, unsigned percent, GError **reterr);
 int engine_source_set_bandwidth(Engine *engine, uint64_t bytes_per_sec, GError **reterr); /* Fiber. */
 /* The other limit: of what is pushed after the switch. At any time. Fiber. */
 int engine_source_set_postcopy_bandwidth(Engine *engine, uint64_t bytes_per_sec, GError **reterr);

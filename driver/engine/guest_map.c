@@ -11,6 +11,9 @@
 
 #include "driver/base/error.h"
 #include "driver/base/i18n.h"
+#include "driver/base/uapi.h"
+
+#define PIECE_BYTES UINT64_C(2097152)
 
 typedef struct MapLine {
         uint64_t start, end, offset, inode;
@@ -77,4 +80,31 @@ int guest_map_find(pid_t pid, int fd, uint64_t size_bytes, const char *name, uin
                           _("process %d does not map the memory of RAM block '%s' as shared and writable"), (int) pid,
                           name);
         return r;
+}
+
+/* 0, -EINVAL: never used, or the range belongs to another one, at least in part. */
+static int unregister(int uffd, uint64_t address, uint64_t length) {
+        struct uffdio_range range = { address, length };
+
+        return uffd < 0 ? -EINVAL : ioctl(uffd, UFFDIO_UNREGISTER, &range) < 0 ? -errno : 0;
+}
+
+int guest_map_unregister(uint64_t address, uint64_t length, int uffd_a, int uffd_b) {
+        const int uffds[] = { uffd_a, uffd_b };
+        int a = unregister(uffd_a, address, length), b = unregister(uffd_b, address, length);
+
+        /* Each refuses because of the other's pieces. */
+        if (a == -EINVAL && b == -EINVAL && uffd_a >= 0 && uffd_b >= 0)
+                for (uint64_t done = 0; done < length; done += PIECE_BYTES) {
+                        uint64_t piece = MIN(PIECE_BYTES, length - done);
+                        if (unregister(uffd_a, address + done, piece) < 0)
+                                (void) unregister(uffd_b, address + done, piece);
+                }
+        /* Unregistering alone wakes nobody who waits for a write fault. */
+        for (size_t i = 0; i < G_N_ELEMENTS(uffds); i++) {
+                struct uffdio_range range = { address, length };
+                if (uffds[i] >= 0)
+                        (void) ioctl(uffds[i], UFFDIO_WAKE, &range);
+        }
+        return a < 0 && a != -EINVAL ? a : b < 0 && b != -EINVAL ? b : 0;
 }

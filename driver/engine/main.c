@@ -355,6 +355,10 @@ static void cmd_source_set_bandwidth(Helper *helper, CtlCall *call, json_object 
         ctl_reply(call, NULL);
 }
 
+static void cmd_source_set_throttle(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
+        source_set_throttle(helper->source, (unsigned) json_get_uint64(arguments, "percent", 0), call);
+}
+
 static void cmd_source_stop_and_copy(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
         if (n_fds != 1)
                 return reply_error(call, VIR_ERR_INVALID_ARG, _("the migration engine was given no source of the device state"));
@@ -434,6 +438,7 @@ static const struct {
         { "dest-refuse", cmd_dest_refuse, NEED_DEST },
         { "source-start", cmd_source_start, NEED_NOTHING },
         { "source-set-bandwidth", cmd_source_set_bandwidth, NEED_SOURCE },
+        { "source-set-throttle", cmd_source_set_throttle, NEED_SOURCE },
         { "source-stop-and-copy", cmd_source_stop_and_copy, NEED_SOURCE },
         { "source-commit", cmd_source_commit, NEED_SOURCE },
         { "source-cancel", cmd_source_cancel, NEED_SOURCE },

@@ -116,7 +116,7 @@ void source_fail(Source *source, const GError *error) {
         if (first) {
                 source->failure = g_error_copy(error);
                 source->give_up_usec = clock_monotonic_usec() + LAST_WORDS_USEC;
-                CtlCall **open_calls[] = { &source->start_call, &source->stop_call, &source->commit_call };
+                CtlCall **open_calls[] = { &source->start_call, &source->stop_call, &source->commit_call, &source->throttle_call };
                 for (size_t i = 0; i < G_N_ELEMENTS(open_calls); i++)
                         if (*open_calls[i])
                                 g_ptr_array_add(calls, g_steal_pointer(open_calls[i]));
@@ -205,7 +205,8 @@ static void end_sender(Source *source, int r, GError *taken) {
         error_set(&error, VIR_ERR_OPERATION_ABORTED, _("the migration was cancelled"));
         pthread_mutex_lock(&source->lock);
         source->sender_ended = true;
-        CtlCall *calls[] = { g_steal_pointer(&source->start_call), g_steal_pointer(&source->stop_call), g_steal_pointer(&source->commit_call) };
+        CtlCall *calls[] = { g_steal_pointer(&source->start_call), g_steal_pointer(&source->stop_call),
+                             g_steal_pointer(&source->commit_call), g_steal_pointer(&source->throttle_call) };
         CtlCall *recover_call = g_steal_pointer(&source->recover_call);
         CtlCall *cancel_call = g_steal_pointer(&source->cancel_call);
         pthread_mutex_unlock(&source->lock);
@@ -384,6 +385,26 @@ bool source_finished(Source *source) {
         return finished;
 }
 
+static void refuse(CtlCall *call, SourceState state) {
+        g_autoptr(GError) error = NULL;
+        error_set(&error, VIR_ERR_OPERATION_INVALID, _("the migration engine cannot do that while it is %s"), source_doing(state));
+        ctl_reply_error(call, error);
+}
+
+void source_set_throttle(Source *source, unsigned percent, CtlCall *call) {
+        pthread_mutex_lock(&source->lock);
+        bool later = source->state == SOURCE_PRECOPY && !source->sender_ended && !source->throttle_call;
+        if (later) {
+                source->throttle_call = call;
+                source->throttle_percent = percent;
+                pthread_cond_broadcast(&source->changed);
+        }
+        SourceState state = source->state;
+        pthread_mutex_unlock(&source->lock);
+        if (!later)
+                refuse(call, state);
+}
+
 void source_set_bandwidth(Source *source, uint64_t bytes_per_sec) {
         pthread_mutex_lock(&source->lock);
         source->bandwidth_bytes_per_sec = bytes_per_sec;
@@ -406,12 +427,6 @@ void source_query_pending(Source *source, bool exact, CtlCall *call) {
                 source_postcopy_stats(source, &stats);
         if (!later)
                 ctl_reply(call, stats_to_json(&stats));
-}
-
-static void refuse(CtlCall *call, SourceState state) {
-        g_autoptr(GError) error = NULL;
-        error_set(&error, VIR_ERR_OPERATION_INVALID, _("the migration engine cannot do that while it is %s"), source_doing(state));
-        ctl_reply_error(call, error);
 }
 
 void source_stop_and_copy(Source *source, int device_state_fd, bool postcopy, CtlCall *call) {

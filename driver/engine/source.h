@@ -20,6 +20,8 @@ Source *source_start(const EngineSourceArgs *args, Ctl *ctl, CtlCall *call);
 Source *source_free(Source *source);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Source, source_free)
 
+/* Slows the guest's writers down by percent of what they wrote when that began; 0: no more. Answers call. */
+void source_set_throttle(Source *source, unsigned percent, CtlCall *call);
 void source_set_bandwidth(Source *source, uint64_t bytes_per_sec);
 void source_query_pending(Source *source, bool exact, CtlCall *call);
 /* device_state_fd is taken over. */

@@ -78,6 +78,7 @@ struct Source {
         uint64_t round_start_usec, round_start_bytes;
         uint64_t last_sync_usec;
         uint64_t data_pages, zero_pages;
+        uint64_t throttle_base;     /* pages that were written each second when throttling began; 0: it has not */
         GString *modules;           /* what each module said last: "ram0=precopy/postcopy/stopcopy ..." */
         uint64_t private_bytes;
 
@@ -107,6 +108,8 @@ struct Source {
         uint64_t bandwidth_bytes_per_sec;
         uint32_t mark_acked; /* the last round that the destination has in memory as a whole */
         CtlCall *start_call, *stop_call, *commit_call, *cancel_call;
+        CtlCall *throttle_call; /* wants throttle_percent; the sender answers */
+        unsigned throttle_percent;
         GPtrArray *exact_calls; /* CtlCall: exact queries that the sender answers */
         EngineStats stats;
         GError *failure;          /* why the state is FAILED */

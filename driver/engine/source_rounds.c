@@ -10,6 +10,7 @@
 #include "driver/base/units.h"
 #include "driver/engine/frame.h"
 #include "driver/engine/stats.h"
+#include "driver/engine/throttle.h"
 
 #define IDLE_USEC (100 * USEC_PER_MSEC)
 #define STATS_USEC (200 * USEC_PER_MSEC)
@@ -62,6 +63,25 @@ void source_answer_exact(Source *source, const EngineStats *stats, const GError 
                         ctl_reply(g_ptr_array_index(calls, i), source_numbers(source, stats));
 }
 
+/* Percents are of what was written when it began, so that 50 stays a half however slow the guest has become. */
+static void serve_throttle(Source *source) {
+        pthread_mutex_lock(&source->lock);
+        CtlCall *throttle_call = g_steal_pointer(&source->throttle_call);
+        unsigned percent = MIN(source->throttle_percent, 99);
+        uint64_t dirty_pages = source->stats.dirty_bytes_per_sec / WIRE_PAGE_BYTES;
+        pthread_mutex_unlock(&source->lock);
+        if (!throttle_call)
+                return;
+        if (source->throttle_base == 0)
+                source->throttle_base = MAX(dirty_pages, THROTTLE_PAGES_MIN);
+        uint64_t rate = percent > 0 ? MAX(source->throttle_base * (100 - percent) / 100, THROTTLE_PAGES_MIN) : 0;
+        g_autoptr(GError) error = NULL;
+        if (dirty_throttle(source->dirty, source->args.uffd_sync, rate, &error) < 0)
+                ctl_reply_error(throttle_call, error);
+        else
+                ctl_reply(throttle_call, NULL);
+}
+
 /* Does what was asked for while a frame was on its way. */
 static int serve_requests(Source *source, GError **reterr) {
         pthread_mutex_lock(&source->lock);
@@ -71,6 +91,7 @@ static int serve_requests(Source *source, GError **reterr) {
         }
         bool exact = source->exact_calls->len > 0;
         pthread_mutex_unlock(&source->lock);
+        serve_throttle(source);
         if (!exact)
                 return 0;
 
@@ -99,7 +120,7 @@ static int pause_sender(Source *source, uint64_t usec) {
                 uint64_t now = clock_monotonic_usec();
                 pthread_mutex_lock(&source->lock);
                 bool wanted = source->stop_requested || source->cancelled || source->state == SOURCE_FAILED || source->new_bandwidth ||
-                              source->exact_calls->len > 0;
+                              source->exact_calls->len > 0 || source->throttle_call;
                 if (!wanted && now < until)
                         source_wait_locked(source, MIN(until - now, SOURCE_KEEPALIVE_USEC));
                 pthread_mutex_unlock(&source->lock);

@@ -204,7 +204,12 @@ uint64_t migration_postcopy_speed_limit(const Migration *migration) {
 }
 
 int migration_throttle(Migration *migration, unsigned percent) {
-        return -EOPNOTSUPP;
+        g_autoptr(GError) error = NULL;
+        int r = engine_source_set_throttle(migration->engine, percent, &error);
+
+        if (r < 0)
+                log_debug("migration of '%s': writers are not slowed down: %s", migration->domain->name, error->message);
+        return r;
 }
 
 EngineRamBlock *migration_ram_blocks(const QemuRam *ram, unsigned *ret_n) {

@@ -299,6 +299,9 @@ static int src_stop_and_copy(Migration *migration, GError **reterr) {
                 return error_set_errno(reterr, errno, _("cannot make a socket pair for the device state"));
         qemu_end = pair[0];
         engine_end = pair[1];
+        /* A writer that waits for its turn would hold up QEMU's stop. */
+        if (migration->history.throttle_percent > 0)
+                (void) migration_throttle(migration, 0);
         migration->stopped_usec = clock_monotonic_usec();
         r = src_pause(migration, reterr);
         if (r >= 0)

@@ -15,7 +15,9 @@
 
 #include <cmocka.h>
 
+#include "driver/base/clock.h"
 #include "driver/base/units.h"
+#include "driver/engine/guest_map.h"
 #include "driver/base/kernel.h"
 #include "tests/lib/standin.h"
 
@@ -125,6 +127,88 @@ static void test_synchronous(void **state) {
         exact(DIRTY_SYNC);
 }
 
+/* Written pieces move to the other context; nothing that is written there is lost, and what is not written much stays. */
+static void test_throttle(void **state) {
+        if (!kernel_has(KERNEL_PAGEMAP_SCAN))
+                skip();
+        Tracked t;
+        open_tracked(&t, DIRTY_ASYNC);
+        assert_int_equal(sync_now(&t, false), 0);
+        g_autoptr(GError) error = NULL;
+        assert_int_equal(dirty_throttle(t.dirty, t.guest.uffd_sync, 5000, &error), 0);
+
+        /* An eighth of the first piece, a little of the second: the first moves, and counts as a whole. */
+        for (unsigned page = 100; page < 164; page++)
+                poke(&t, page);
+        poke(&t, 600);
+        assert_int_equal(sync_now(&t, false), 513);
+        assert_int_equal(t.dirty->blocks[0].moved.n_set, 512);
+        assert_int_equal(sync_now(&t, false), 0);
+
+        /* Reads wait for nobody; a write is answered and found, also twice, also beside one that is not throttled. */
+        for (unsigned round = 0; round < 3; round++) {
+                poke(&t, 5);
+                poke(&t, 5);
+                poke(&t, 511);
+                poke(&t, 600);
+                assert_int_equal(sync_now(&t, false), 3);
+                assert_true(page_set_has(&t.set, 5) && page_set_has(&t.set, 511) && page_set_has(&t.set, 600));
+        }
+        /* What comes and goes inside a moved piece. */
+        assert_int_equal(fallocate(t.block.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 7 * PAGE, PAGE), 0);
+        assert_int_equal(sync_now(&t, false), 1);
+        poke(&t, 7);
+        assert_int_equal(sync_now(&t, false), 1);
+        poke(&t, 7);
+        assert_int_equal(sync_now(&t, false), 1);
+        /* The rate holds: 200 pages at 1000 a second, one burst of 5 ms apart. */
+        assert_int_equal(dirty_throttle(t.dirty, t.guest.uffd_sync, 1000, NULL), 0);
+        uint64_t begin = clock_monotonic_usec();
+        for (unsigned page = 0; page < 200; page++)
+                poke(&t, page);
+        assert_true(clock_monotonic_usec() - begin > 180000);
+        assert_int_equal(sync_now(&t, false), 200);
+        /* Without a limit they are still found. */
+        assert_int_equal(dirty_throttle(t.dirty, t.guest.uffd_sync, 0, NULL), 0);
+        for (unsigned page = 0; page < 300; page++)
+                poke(&t, page);
+        poke(&t, 700);
+        assert_int_equal(sync_now(&t, true), 301);
+        close_tracked(&t);
+}
+
+/* The helper is killed while pieces are moved: the daemon sets everybody free. */
+static void test_throttle_unregister(void **state) {
+        if (!kernel_has(KERNEL_PAGEMAP_SCAN))
+                skip();
+        Tracked t;
+        open_tracked(&t, DIRTY_ASYNC);
+        assert_int_equal(dirty_throttle(t.dirty, t.guest.uffd_sync, 100, NULL), 0);
+        for (unsigned page = 0; page < 1024; page++)
+                poke(&t, page);
+        sync_now(&t, false);
+        assert_int_equal(t.dirty->blocks[0].moved.n_set, 1024);
+        uint64_t address = t.dirty->blocks[0].address;
+        assert_int_equal(guest_map_unregister(address, SIZE, t.guest.uffd_async, t.guest.uffd_sync), 0);
+        uint64_t begin = clock_monotonic_usec();
+        for (unsigned page = 0; page < 1024; page++)
+                poke(&t, page);
+        assert_true(clock_monotonic_usec() - begin < 5000000);
+        close_tracked(&t);
+}
+
+static void test_throttle_refused(void **state) {
+        Tracked t;
+        open_tracked(&t, DIRTY_SYNC);
+        g_autoptr(GError) error = NULL;
+        assert_int_equal(dirty_throttle(t.dirty, t.guest.uffd_sync, 5000, &error), -EOPNOTSUPP);
+        assert_non_null(error);
+        assert_int_equal(dirty_throttle(t.dirty, t.guest.uffd_sync, 0, NULL), 0);
+        poke(&t, 3);
+        assert_int_equal(sync_now(&t, false), 1);
+        close_tracked(&t);
+}
+
 /* One after the other on the same guest: the first leaves nothing behind. */
 static void test_again(void **state) {
         Tracked t;
@@ -159,6 +243,9 @@ int main(void) {
                 cmocka_unit_test(test_asynchronous),
                 cmocka_unit_test(test_synchronous),
                 cmocka_unit_test(test_again),
+                cmocka_unit_test(test_throttle),
+                cmocka_unit_test(test_throttle_unregister),
+                cmocka_unit_test(test_throttle_refused),
                 cmocka_unit_test(test_process_gone),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
