@@ -3,6 +3,7 @@
 every test ends with."""
 
 import contextlib
+import fcntl
 import os
 import re
 import signal
@@ -110,8 +111,6 @@ class LiveCase(unittest.TestCase):
         for host in cls.bed.hosts:
             if host.daemon is None:
                 host.start()
-        for host in cls.bed.hosts:
-            host.virsh('domcapabilities')  # a daemon that has just started still asks the emulator, with processes of its own
         cls.clean = None
 
     def setUp(self):
@@ -178,6 +177,33 @@ class LiveCase(unittest.TestCase):
         self.bed.other(host).virsh('undefine', self.NAME, check=False)  # what --persistent may have left there
         self.snapshot()
         return host
+
+    def huge_pages(self, mib):
+        """Makes the kernel's pool hold this many free MiB for the rest of the test, which has the pool for itself (the machine has only one),
+        and a hugetlbfs. Skips the test if the kernel does not give them."""
+        lock = open('/run/lock/ferry-huge-pages', 'w', encoding='ascii')  # pylint: disable=consider-using-with
+        self.addCleanup(lock.close)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with open('/proc/meminfo', encoding='ascii') as meminfo:
+            total, free = (int(re.search(rf'HugePages_{what}: +(\d+)', text)[1]) for text in [meminfo.read()] for what in ('Total', 'Free'))
+        wanted = total - free + mib // 2
+        self.addCleanup(self._set_huge_pages, total)
+        if self._set_huge_pages(wanted) < wanted:
+            self.skipTest(f'the kernel does not give {wanted} huge pages')
+        with open('/proc/mounts', encoding='ascii') as mounts:
+            if ' hugetlbfs ' not in mounts.read():
+                folder = os.path.join(self.bed.folder, 'huge')
+                os.makedirs(folder, exist_ok=True)
+                hosts.run('mount', '-t', 'hugetlbfs', 'none', folder)
+                self.addCleanup(hosts.run, 'umount', '-l', folder)
+
+    @staticmethod
+    def _set_huge_pages(number):
+        with open('/proc/sys/vm/nr_hugepages', 'r+', encoding='ascii') as pages:
+            pages.write(str(number))
+            pages.flush()
+            pages.seek(0)
+            return int(pages.read())
 
     # migration
 

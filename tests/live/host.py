@@ -201,7 +201,7 @@ class Host:
     # what is left
 
     def processes(self):
-        """pid -> program of everything that runs on this host, the daemon excepted."""
+        """pid -> program of everything that runs on this host, except the daemon and emulators that it asks what they can do."""
         found = {}
         for pid in self.group.pids():
             if self.daemon and pid == self.daemon.pid:
@@ -209,7 +209,7 @@ class Host:
             with contextlib.suppress(OSError):
                 with open(f'/proc/{pid}/cmdline', 'rb') as cmdline:
                     arguments = cmdline.read().split(b'\0')
-                if arguments[0]:
+                if arguments[0] and not any(word.startswith(b'none,accel=') for word in arguments):
                     found[pid] = os.path.basename(arguments[0].decode(errors='replace'))
         return found
 

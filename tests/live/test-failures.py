@@ -364,22 +364,7 @@ for payload in (b'', b'GET / HTTP/1.0\\r\\n\\r\\n', bytes(4096), b'\\xff' * 6553
 
     def test_destination_lacks_huge_pages(self):
         """Enough huge pages for one guest only: the destination cannot allocate."""
-        with open('/proc/sys/vm/nr_hugepages', encoding='ascii') as pages:
-            before = int(pages.read())
-        with open('/proc/meminfo', encoding='ascii') as meminfo:
-            free = int(re.search(r'HugePages_Free: +(\d+)', meminfo.read())[1])
-        wanted = before - free + 256 // 2 + 8
-        self.addCleanup(self.set_huge_pages, before)
-        self.set_huge_pages(wanted)
-        with open('/proc/sys/vm/nr_hugepages', encoding='ascii') as pages:
-            if int(pages.read()) < wanted:
-                self.skipTest(f'the kernel does not give {wanted} huge pages')
-        with open('/proc/mounts', encoding='ascii') as mounts:
-            if ' hugetlbfs ' not in mounts.read():
-                folder = os.path.join(self.bed.folder, 'huge')
-                os.makedirs(folder)
-                hosts.run('mount', '-t', 'hugetlbfs', 'none', folder)
-                self.addCleanup(hosts.run, 'umount', '-l', folder)
+        self.huge_pages(256 + 16)
         self.remove_guest()
         self.addCleanup(self.remove_guest)
         self.bed.boot(self.alpha, self.xml(memory_mib=256, backing='<memoryBacking><hugepages/></memoryBacking>'), 32)
@@ -388,11 +373,6 @@ for payload in (b'', b'GET / HTTP/1.0\\r\\n\\r\\n', bytes(4096), b'\\xff' * 6553
         self.assert_reads(output, 'memory|huge')
         self.assert_settled(self.alpha)
         self.assert_nothing_left()
-
-    @staticmethod
-    def set_huge_pages(number):
-        with open('/proc/sys/vm/nr_hugepages', 'w', encoding='ascii') as pages:
-            pages.write(str(number))
 
 
 class Lacking(Disturbed):

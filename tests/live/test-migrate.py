@@ -260,27 +260,9 @@ class Kinds(case.LiveCase):
         self.assertGreaterEqual(measure.ram_bytes(self.bed.alpha.qemu(), self.MEMORY_MIB * MIB), self.MEMORY_MIB * MIB)
 
     def test_hugepages(self):
-        with open('/proc/sys/vm/nr_hugepages', encoding='ascii') as pages:
-            before = pages.read().strip()
-        self.addCleanup(self.set_hugepages, before)
-        wanted = int(before) + self.MEMORY_MIB + 8
-        self.set_hugepages(wanted)
-        with open('/proc/sys/vm/nr_hugepages', encoding='ascii') as pages:
-            if int(pages.read()) < wanted:
-                self.skipTest(f'the kernel does not give {wanted} huge pages')
-        with open('/proc/mounts', encoding='ascii') as mounts:
-            if ' hugetlbfs ' not in mounts.read():
-                folder = os.path.join(self.bed.folder, 'huge')
-                os.makedirs(folder)
-                hosts.run('mount', '-t', 'hugetlbfs', 'none', folder)
-                self.addCleanup(hosts.run, 'umount', '-l', folder)
+        self.huge_pages(2 * self.MEMORY_MIB + 16)
         self.there_and_back(backing='<memoryBacking><hugepages/></memoryBacking>')
         self.remove_guest()
-
-    @staticmethod
-    def set_hugepages(number):
-        with open('/proc/sys/vm/nr_hugepages', 'w', encoding='ascii') as pages:
-            pages.write(str(number))
 
     def test_many_devices(self):
         disk = os.path.join(self.bed.folder, 'kinds.img')
