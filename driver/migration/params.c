@@ -9,7 +9,8 @@
 #define FLAGS_HONOURED \
         (VIR_MIGRATE_LIVE | VIR_MIGRATE_PEER2PEER | VIR_MIGRATE_PERSIST_DEST | VIR_MIGRATE_UNDEFINE_SOURCE | VIR_MIGRATE_PAUSED | \
          VIR_MIGRATE_CHANGE_PROTECTION | VIR_MIGRATE_UNSAFE | VIR_MIGRATE_ABORT_ON_ERROR | VIR_MIGRATE_NON_SHARED_DISK | \
-         VIR_MIGRATE_NON_SHARED_INC | VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES | VIR_MIGRATE_AUTO_CONVERGE)
+         VIR_MIGRATE_NON_SHARED_INC | VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES | VIR_MIGRATE_AUTO_CONVERGE | \
+         VIR_MIGRATE_POSTCOPY | VIR_MIGRATE_POSTCOPY_RESUME)
 
 /* What a user writes for each flag, to name it in an error. */
 static const struct {
@@ -20,8 +21,6 @@ static const struct {
         { VIR_MIGRATE_OFFLINE, "--offline" },
         { VIR_MIGRATE_COMPRESSED, "--compressed" },
         { VIR_MIGRATE_RDMA_PIN_ALL, "--rdma-pin-all" },
-        { VIR_MIGRATE_POSTCOPY, "--postcopy" },
-        { VIR_MIGRATE_POSTCOPY_RESUME, "--postcopy-resume" },
         { VIR_MIGRATE_TLS, "--tls" },
         { VIR_MIGRATE_PARALLEL, "--parallel" },
         { 1u << 20, "--zerocopy" }, /* VIR_MIGRATE_ZEROCOPY, younger than the headers that we build with */
