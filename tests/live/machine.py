@@ -102,6 +102,10 @@ class Machine:
         self.write('/etc/systemd/journald.conf.d/test.conf', '[Journal]\nStorage=volatile\nRateLimitIntervalSec=0\n')
         self.write('/etc/systemd/system/ferry-test.target', TARGET)
         hosts.run('meson', 'install', '-C', build, '--no-rebuild', '--quiet', '--destdir', self.root)
+        # dbus-daemon looks for services below /usr/local, but not for policies.
+        policy = f'{self.root}/usr/local/share/dbus-1/system.d/org.virtferry.conf'
+        if os.path.exists(policy):
+            shutil.copy(policy, f'{self.root}/etc/dbus-1/system.d/')
 
     def _boot(self, binds):
         command = ['systemd-nspawn', '--boot', '--quiet', f'--directory={self.root}', '--register=no', '--keep-unit', f'--machine={self.name}',

@@ -165,6 +165,10 @@ class Systemd(case.LiveCase):
         self.control.wait_beat(10, pid=qemu)
         self.control.verify()
 
+    def alone_in_its_group(self):
+        """The daemon's control group holds the daemon; a QEMU that is only asked what it can do is there for a moment."""
+        hosts.wait_for('the daemon alone', lambda: list(self.machine.pids('virtferryd.service').values()) == ['virtferryd'], 10)
+
     def replaced(self, old, place=None):
         """Waits until another daemon than the one with this pid is ready."""
         place = place or self.alpha
@@ -191,9 +195,21 @@ class Systemd(case.LiveCase):
         self.assertIn('error:', refused)
         self.assertEqual(self.machine.run('stat', '-c', '%U %G %a', '/run/libvirt/virtferryd-sock'), 'root virtferry 660')
 
+    def test_bus_activation(self):
+        """A call on the system bus starts the unit, and not a second daemon; idle, it ends again."""
+        self.remove_guest()
+        self.alpha.stop()
+        self.drop_in('virtferryd.service', '[Service]\nExecStart=\nExecStart=/usr/local/sbin/virtferryd --timeout=1\n')
+        call = ['busctl', 'call', 'org.virtferry', '/org/virtferry', 'org.libvirt.Connect', 'ListDomains', 'u', '0']
+        self.assertEqual(self.machine.run(*call), 'ao 0')
+        self.alone_in_its_group()
+        self.wait_state('virtferryd.service', 'inactive')
+        self.assertEqual(self.machine.show('virtferryd.service', 'Result'), 'success')
+        self.assertEqual(self.machine.run(*call), 'ao 0')
+
     def test_scopes(self):
         self.guest_on(self.alpha)
-        self.assertEqual(list(self.machine.pids('virtferryd.service').values()), ['virtferryd'])
+        self.alone_in_its_group()
         (scope, programs), = self.alpha.scopes().items()
         self.assertEqual(list(programs.values()), ['qemu-system-x86_64'])
         self.assertRegex(scope, f'^virtferry-guest-{self.NAME}-[0-9]+.scope$')
@@ -279,7 +295,7 @@ class Systemd(case.LiveCase):
         process = self.migrate_start(self.alpha, self.beta, '--bandwidth', '40')
         hosts.wait_for('the engines\' scopes', lambda: self.alpha.scopes('job-') and self.beta.scopes('job-'), 20)
         hosts.wait_for('the status', lambda: re.match('1 guest, migrating [0-9]+ %$', self.alpha.status_text()), 20)
-        self.assertEqual(list(self.machine.pids('virtferryd.service').values()), ['virtferryd'])
+        self.alone_in_its_group()
         code, output = self.migrate_end(process)
         self.assertEqual(code, 0, output)
         self.assert_settled(self.beta)
