@@ -32,6 +32,7 @@ typedef struct Key {
 
 static const char *const huge_choices[] = { "within_size", "advise", "never", NULL };
 
+static const char *const restore_choices[] = { "lazy", "full", NULL };
 static const char *const image_format_choices[] = { "raw", "zstd", NULL };
 static const char *const dbus_choices[] = { "auto", "none", "system", "session", NULL };
 
@@ -60,6 +61,7 @@ static const Key keys[] = {
         { "ram_huge", KEY_CHOICE, offsetof(DaemonConfig, ram_huge), .choices = huge_choices },
         { "ram_size", KEY_STRING, offsetof(DaemonConfig, ram_size) },
         { "guest_slice", KEY_STRING, offsetof(DaemonConfig, guest_slice) },
+        { "restore_mode", KEY_CHOICE, offsetof(DaemonConfig, restore_mode), .choices = restore_choices },
         { "save_image_format", KEY_CHOICE, offsetof(DaemonConfig, save_image_format), .choices = image_format_choices },
         { "emulator", KEY_STRING, offsetof(DaemonConfig, emulator) },
         { "log_level", KEY_LEVEL, offsetof(DaemonConfig, log_level), 1, 4 },

@@ -26,6 +26,7 @@ typedef struct DaemonConfig {
         unsigned migration_idle_timeout; /* seconds */
         char *network_uri;     /* NULL: network:///system */
         char *hugetlbfs_mount; /* NULL: found */
+        char *restore_mode;      /* NULL: lazy */
         char *save_image_format; /* NULL: raw */
         char *ram_huge;        /* NULL: advise */
         char *ram_size;        /* NULL: no limit */

@@ -223,6 +223,7 @@ static DriverConfig daemon_driver_config(const Daemon *daemon) {
                 .emulator = daemon->config.emulator,
                 .hugetlbfs = daemon->config.hugetlbfs_mount,
                 .network_uri = daemon->config.network_uri,
+                .restore_mode = daemon->config.restore_mode,
                 .save_image_format = daemon->config.save_image_format,
                 .ram_huge = daemon->config.ram_huge,
                 .ram_size = daemon->config.ram_size,

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "driver/base/clock.h"
 #include "driver/base/error.h"
 #include "driver/base/i18n.h"
 #include "driver/base/io.h"
@@ -14,6 +15,7 @@
 #include "driver/driver_internal.h"
 #include "driver/image/image_writer.h"
 
+#define LAZY_WAIT_USEC (60 * USEC_PER_SEC)
 #define RUN_STATE_FLAGS (VIR_DOMAIN_SAVE_RUNNING | VIR_DOMAIN_SAVE_PAUSED)
 
 static int save_check(DriverClient *client, const char *what, unsigned flags, unsigned allowed, GError **reterr) {
@@ -51,6 +53,11 @@ int driver_domain_save(DriverClient *client, const unsigned char *uuid, const Dr
         if (r >= 0 && !args->path && !domain->config)
                 r = error_set(reterr, VIR_ERR_OPERATION_INVALID,
                               _("domain '%s' is transient, so nothing would start it again: use save instead of managedsave"), domain->name);
+        if (r < 0)
+                return r;
+        /* A guest that was restored a moment ago: the rest of its memory is on its way. Later it is refused. */
+        (void) job_wait_lazy(&domain->job, LAZY_WAIT_USEC);
+        r = driver_check_active(domain, reterr);
         if (r < 0)
                 return r;
         if (!args->path)

@@ -94,6 +94,7 @@ static void driver_configure(Driver *driver, const DriverConfig *config) {
                 .guests = &driver->guests,
                 .engine_helper = keep_path(driver, helpers, "virt-ferry-engine"),
                 .dir = keep_path(driver, config->lib_dir, "save"),
+                .lazy = g_strcmp0(config->restore_mode, "full") != 0,
                 .compression = image_compression_from_string(config->save_image_format) == IMAGE_ZSTD ? IMAGE_ZSTD : IMAGE_RAW,
         };
         driver->migrations = (MigrationContext){
@@ -303,7 +304,7 @@ static unsigned driver_running_jobs(const Driver *driver) {
                 n += domain->migration && domain->migration->phase != MIGRATION_PHASE_UNKNOWN &&
                      domain->migration->phase != MIGRATION_PHASE_POSTCOPY &&
                      domain->migration->phase != MIGRATION_PHASE_POSTCOPY_PAUSED;
-                n += domain->snapshot != NULL;
+                n += domain->snapshot && domain->snapshot->phase != SNAPSHOT_PHASE_LAZY;
         }
         return n;
 }

@@ -40,6 +40,7 @@ typedef struct DriverConfig {
         const char *hugetlbfs;    /* mount point of hugetlbfs, NULL: found in /proc/mounts */
         const char *ram_size;    /* tmpfs size= limit: "80%", "16G"; NULL: none */
         const char *guest_slice; /* where guests and helpers get scopes of their own if a service manager started us; NULL: nowhere */
+        const char *restore_mode;      /* "lazy" (default, also NULL): guests run before their memory is read; "full" */
         const char *save_image_format; /* of save images: "raw" (default, also NULL), "zstd" */
         const char *ram_huge;     /* tmpfs huge= policy: "advise" (default), "within_size", "never" */
         const char *network_uri;  /* libvirt's network daemon, for interfaces of type network; NULL: network:///system */

@@ -17,6 +17,7 @@ const char *job_kind_to_string(JobKind kind) {
                 [JOB_POSTCOPY_IN] = "postcopy-in",
                 [JOB_SAVE] = "save",
                 [JOB_RESTORE] = "restore",
+                [JOB_LAZY] = "lazy-restore",
         };
 
         return kind >= 0 && kind < _JOB_KIND_MAX ? names[kind] : "invalid";
@@ -74,6 +75,10 @@ void job_modify_end(DomainJob *job) {
 }
 
 int job_begin(DomainJob *job, const char *domain, JobKind kind, const void *owner, GError **reterr) {
+        if (job->kind == JOB_LAZY)
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                 _("part of the memory of domain '%s' is still in its save image: '%s' has to wait until all of it is loaded"),
+                                 domain, job_kind_to_string(kind));
         int r = job_check(job, domain, job_kind_to_string(kind), JOB_ACCESS_EXCLUSIVE, reterr);
 
         if (r < 0)
@@ -86,6 +91,24 @@ int job_begin(DomainJob *job, const char *domain, JobKind kind, const void *owne
 void job_enter_postcopy(DomainJob *job) {
         job->kind = JOB_POSTCOPY_IN;
         fiber_cond_broadcast(&job->changed);
+}
+
+void job_enter_lazy(DomainJob *job) {
+        job->kind = JOB_LAZY;
+        fiber_cond_broadcast(&job->changed);
+}
+
+int job_wait_lazy(DomainJob *job, uint64_t timeout_usec) {
+        uint64_t deadline = clock_monotonic_usec() + timeout_usec;
+
+        while (job->kind == JOB_LAZY) {
+                uint64_t now = clock_monotonic_usec();
+
+                if (now >= deadline)
+                        return -ETIMEDOUT;
+                fiber_cond_wait(&job->changed, deadline - now);
+        }
+        return 0;
 }
 
 void job_end(DomainJob *job) {

@@ -22,11 +22,12 @@ typedef enum JobKind {
         JOB_POSTCOPY_IN, /* it runs here already, but memory is missing */
         JOB_SAVE,    /* into an image */
         JOB_RESTORE, /* out of one */
+        JOB_LAZY,    /* it runs, but memory is still in its image: refuses other long jobs, no short change */
         _JOB_KIND_MAX,
         _JOB_KIND_INVALID = -22,
 } JobKind;
 
-/* "none", "migration-out", "migration-in", "postcopy-in", "save", "restore". */
+/* "none", "migration-out", "migration-in", "postcopy-in", "save", "restore", "lazy-restore". */
 const char *job_kind_to_string(JobKind kind);
 
 /* What a short change needs to be allowed during a long job. */
@@ -55,4 +56,8 @@ void job_modify_end(DomainJob *job);
 int job_begin(DomainJob *job, const char *domain, JobKind kind, const void *owner, GError **reterr);
 /* The guest of an incoming migration (JOB_MIGRATION_IN) runs now: from here on it is JOB_POSTCOPY_IN. */
 void job_enter_postcopy(DomainJob *job);
+/* The guest of a restore (JOB_RESTORE) runs now, and not all of its memory has been read: from here on it is JOB_LAZY. */
+void job_enter_lazy(DomainJob *job);
+/* Waits until that is over. Fiber. -ETIMEDOUT if it takes longer. */
+int job_wait_lazy(DomainJob *job, uint64_t timeout_usec);
 void job_end(DomainJob *job);

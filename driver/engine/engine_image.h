@@ -22,12 +22,21 @@ typedef struct EngineSaveArgs {
 int engine_save(Engine *engine, const EngineSaveArgs *args, GError **reterr);
 
 typedef struct EngineLoadArgs {
-        const EngineRamBlock *blocks; /* fresh: nobody has written to them */
+        const EngineRamBlock *blocks; /* fresh: nobody has written to them. states_fd: with lazy */
         unsigned n_blocks;
         int image_fd;        /* read-only or read-write, perhaps O_DIRECT; not consumed */
-        int device_state_fd; /* the device state is written here, followed by its end; not consumed */
+        int device_state_fd; /* the device state is written here, followed by its end; not consumed; not with adopt */
+        bool lazy;           /* the guest runs while its memory is still in the image */
+        bool keep_order;     /* lazy: note in the image what the guest touches first, for its next restore */
+        pid_t qemu_pid;      /* lazy */
+        int uffd;            /* lazy: the shim's synchronous userfaultfd; not consumed */
+        bool adopt;          /* lazy: in place of an engine that ended: page tables and memory are as that one left them */
 } EngineLoadArgs;
 
-/* Loads all of an image: memory first, then the device state, which QEMU must be reading. Returns when QEMU has been given everything. Fiber.
- * OPERATION_FAILED with what is wrong with the image; the memory is unusable then. */
-int engine_load(Engine *engine, const EngineLoadArgs *args, GError **reterr);
+/* Loads an image: memory first, then the device state, which QEMU must be reading. Returns when QEMU has been given everything. Fiber.
+ * OPERATION_FAILED with what is wrong with the image; the memory is unusable then. With lazy, memory is not read, but what is touched of it is; *ret_lazy
+ * (may be NULL) is false if that was not possible, and everything was loaded. */
+int engine_load(Engine *engine, const EngineLoadArgs *args, bool *ret_lazy, GError **reterr);
+/* After a lazy engine_load(): the guest runs now; reads everything else. `postcopy_complete` is called when all is there, and the helper ends; `failed`,
+ * if something of the image cannot be read (or the helper has gone, see adopt). From here on the helper goes on if the daemon ends. Fiber. */
+int engine_load_rest(Engine *engine, GError **reterr);

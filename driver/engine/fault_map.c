@@ -205,6 +205,9 @@ static int forget_range(const FaultGuestBlock *block, int pagemap, uint64_t firs
 int fault_map_forget_stale(Fault *fault, unsigned index) {
         const FaultGuestBlock *block = &fault->blocks[index];
         char path[64];
+        /* What the file does not hold cannot be mapped. */
+        if (ram_block_allocated(block->ram) == 0)
+                return 0;
         snprintf(path, sizeof(path), "/proc/%d/pagemap", (int) fault->pid);
         _cleanup_fd_ int pagemap = open(path, O_RDONLY | O_CLOEXEC);
         if (pagemap < 0)

@@ -14,5 +14,11 @@ typedef struct Load Load;
 Load *load_start(const EngineLoadArgs *args, Ctl *ctl, CtlCall *call);
 /* Stops it where it is, waits for its threads, frees. */
 Load *load_free(Load *load);
+/* The guest runs: loads the rest while it does. Answers call at once. */
+void load_go(Load *load, CtlCall *call);
+/* Called often: ends a lazy load whose memory is complete. */
+void load_tick(Load *load);
+/* Whether a guest depends on it, so that it goes on without a daemon. */
+bool load_outlives_daemon(Load *load);
 bool load_finished(Load *load);
 void load_stats(Load *load, EngineStats *ret_stats);

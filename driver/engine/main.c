@@ -373,19 +373,17 @@ static void cmd_source_cancel(Helper *helper, CtlCall *call, json_object *argume
         source_cancel(helper->source, call);
 }
 
-/* Blocks, image and device state of a save or a load. NULL when they make no sense. */
+/* Blocks and image of a save or a load; *index is the first descriptor after them. NULL when they make no sense. */
 static EngineRamBlock *parse_image(Helper *helper, json_object *arguments, int *fds, size_t n_fds, unsigned *ret_n, int *ret_image_fd,
-                                   int *ret_device_fd) {
-        json_object *list = json_get(arguments, "blocks");
-        if (helper->source || helper->dest || helper->save || helper->load || !list || !json_object_is_type(list, json_type_array) ||
-            n_fds != json_object_array_length(list) + 2)
+                                   size_t *index) {
+        if (helper->source || helper->dest || helper->save || helper->load)
                 return NULL;
-        EngineRamBlock *blocks = parse_blocks(arguments, fds, n_fds - 2, ret_n);
+        g_autofree EngineRamBlock *blocks = parse_blocks(arguments, fds, n_fds, ret_n);
         if (!blocks)
                 return NULL;
-        *ret_image_fd = FD_STEAL(fds[n_fds - 2]);
-        *ret_device_fd = FD_STEAL(fds[n_fds - 1]);
-        return blocks;
+        *index = *ret_n;
+        *ret_image_fd = take_fd(fds, n_fds, index, true);
+        return *ret_image_fd >= 0 ? g_steal_pointer(&blocks) : NULL;
 }
 
 static void cmd_save(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
@@ -394,23 +392,42 @@ static void cmd_save(Helper *helper, CtlCall *call, json_object *arguments, int 
                 .running = json_get_bool(arguments, "running", false),
                 .xml = json_get_string(arguments, "xml"),
         };
+        size_t index = 0;
         g_autofree EngineRamBlock *blocks = NULL;
         if (args.xml && args.compression < IMAGE_COMPRESSION_MAX_)
-                blocks = parse_image(helper, arguments, fds, n_fds, &args.n_blocks, &args.image_fd, &args.device_state_fd);
+                blocks = parse_image(helper, arguments, fds, n_fds, &args.n_blocks, &args.image_fd, &index);
         if (!blocks)
                 return reply_error(call, VIR_ERR_INVALID_ARG, _("the migration engine was asked for something that it cannot do"));
         args.blocks = blocks;
+        args.device_state_fd = take_fd(fds, n_fds, &index, true);
         helper->save = save_start(&args, helper->ctl, call);
 }
 
 static void cmd_load(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
-        EngineLoadArgs args = { 0 };
-        g_autofree EngineRamBlock *blocks =
-                parse_image(helper, arguments, fds, n_fds, &args.n_blocks, &args.image_fd, &args.device_state_fd);
-        if (!blocks)
+        EngineLoadArgs args = {
+                .lazy = json_get_bool(arguments, "lazy", false),
+                .adopt = json_get_bool(arguments, "adopt", false),
+                .keep_order = json_get_bool(arguments, "order", false),
+                .qemu_pid = (pid_t) json_get_int64(arguments, "pid", -1),
+        };
+        size_t index = 0;
+        g_autofree EngineRamBlock *blocks = parse_image(helper, arguments, fds, n_fds, &args.n_blocks, &args.image_fd, &index);
+        if (!blocks || (args.adopt && !args.lazy))
                 return reply_error(call, VIR_ERR_INVALID_ARG, _("the migration engine was asked for something that it cannot do"));
         args.blocks = blocks;
+        args.device_state_fd = take_fd(fds, n_fds, &index, !args.adopt);
+        for (unsigned i = 0; i < args.n_blocks; i++)
+                blocks[i].states_fd = take_fd(fds, n_fds, &index, args.lazy);
+        args.uffd = take_fd(fds, n_fds, &index, args.lazy);
+        if (index != n_fds)
+                log_debug("%zu descriptors too many, ignoring", n_fds - index);
         helper->load = load_start(&args, helper->ctl, call);
+}
+
+static void cmd_load_rest(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
+        if (!helper->load)
+                return reply_error(call, VIR_ERR_OPERATION_INVALID, _("the migration engine has no such job"));
+        load_go(helper->load, call);
 }
 
 static void cmd_query_pending(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
@@ -444,6 +461,7 @@ static const struct {
         { "source-cancel", cmd_source_cancel, NEED_SOURCE },
         { "save", cmd_save, NEED_NOTHING },
         { "load", cmd_load, NEED_NOTHING },
+        { "load-rest", cmd_load_rest, NEED_NOTHING },
         { "query-pending", cmd_query_pending, NEED_NOTHING },
         { "dest-adopt", cmd_dest_adopt, NEED_NOTHING },
         { "dest-recover", cmd_dest_recover, NEED_DEST },
@@ -508,8 +526,10 @@ static bool orphan_is_over(Helper *helper) {
 /* Whether nothing is left to do. */
 static bool is_over(Helper *helper) {
         /* An image that nobody waits for is of no use to anybody. */
-        if (helper->save || helper->load)
-                return helper->daemon_gone || (helper->save && save_finished(helper->save)) || (helper->load && load_finished(helper->load));
+        if (helper->save)
+                return helper->daemon_gone || save_finished(helper->save);
+        if (helper->load)
+                return (helper->daemon_gone && !load_outlives_daemon(helper->load)) || load_finished(helper->load);
         if ((helper->source && source_finished(helper->source)) || (helper->dest && dest_finished(helper->dest)))
                 return true;
         return helper->daemon_gone && orphan_is_over(helper);
@@ -554,6 +574,8 @@ static void turn(Helper *helper) {
         if (fds[3].revents)
                 take_daemon(helper);
         tick(helper);
+        if (helper->load)
+                load_tick(helper->load);
         if (helper->dest)
                 dest_service(helper->dest);
         if (ctl_flush(helper->ctl) < 0 && !helper->daemon_gone)

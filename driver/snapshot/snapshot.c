@@ -16,6 +16,7 @@ static const char *const phase_names[_SNAPSHOT_PHASE_MAX] = {
         [SNAPSHOT_PHASE_NAMING] = "naming",
         [SNAPSHOT_PHASE_LOADING] = "loading",
         [SNAPSHOT_PHASE_RESUMING] = "resuming",
+        [SNAPSHOT_PHASE_LAZY] = "lazy",
 };
 
 const char *snapshot_phase_to_string(SnapshotPhase phase) {
@@ -79,6 +80,9 @@ static json_object *snapshot_to_json(const Snapshot *snapshot) {
         json_add_string(saved, "image", id);
         json_add_bool(saved, "managed", snapshot->managed);
         json_add_bool(saved, "run", snapshot->run);
+        json_add_bool(saved, "lazy", snapshot->lazy);
+        json_add_uint64(saved, "device", snapshot->device);
+        json_add_uint64(saved, "inode", snapshot->inode);
         if (snapshot->engine)
                 json_add_int64(saved, "engine", engine_pid(snapshot->engine));
         return saved;
@@ -132,6 +136,10 @@ int snapshot_check(Snapshot *snapshot, GError **reterr) {
 }
 
 int snapshot_abort(Snapshot *snapshot, GError **reterr) {
+        if (snapshot->phase == SNAPSHOT_PHASE_LAZY)
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                 _("domain '%s' runs already and needs the rest of its memory: this cannot be aborted; 'virsh destroy' ends it"),
+                                 snapshot->domain->name);
         if (snapshot->phase != SNAPSHOT_PHASE_SAVING && snapshot->phase != SNAPSHOT_PHASE_LOADING)
                 return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("the job of domain '%s' cannot be aborted any more: it is nearly done"),
                                  snapshot->domain->name);
@@ -146,6 +154,9 @@ void snapshot_guest_exited(Snapshot *snapshot) {
         snapshot->guest_exited = true;
         if (snapshot->engine)
                 engine_kill(snapshot->engine);
+        /* Nobody waits for it any more. */
+        if (snapshot->phase == SNAPSHOT_PHASE_LAZY)
+                snapshot_end(snapshot);
 }
 
 /* ---- the engine ---- */
@@ -155,14 +166,21 @@ static void on_failed(Engine *engine, const GError *error, bool gone, void *user
 
         if (!snapshot->failure)
                 snapshot->failure = g_error_copy(error);
+        if (snapshot->lazy && snapshot->phase >= SNAPSHOT_PHASE_RESUMING)
+                snapshot_lazy_failed(snapshot, gone);
 }
 
-static const EngineCallbacks engine_callbacks = { .failed = on_failed };
+static void on_complete(Engine *engine, const EngineStats *stats, void *userdata) {
+        snapshot_lazy_complete(userdata);
+}
+
+static const EngineCallbacks engine_callbacks = { .failed = on_failed, .postcopy_complete = on_complete };
 
 int snapshot_start_engine(Snapshot *snapshot, GError **reterr) {
         Domain *domain = snapshot->domain;
         int log_fd = domain->qemu ? qemu_log_fd(domain->qemu) : -EBADF;
 
+        snapshot->engine = engine_unref(snapshot->engine);
         return engine_new(snapshot->context->guests->event, snapshot->context->engine_helper, domain->name, log_fd, &engine_callbacks, snapshot,
                           &snapshot->engine, reterr);
 }

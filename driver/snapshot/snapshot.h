@@ -19,7 +19,8 @@ typedef enum SnapshotPhase {
         SNAPSHOT_PHASE_SAVING,   /* the image is being written; the guest, paused, is ours */
         SNAPSHOT_PHASE_NAMING,   /* the image is complete and gets its name; with it the guest belongs to the image */
         SNAPSHOT_PHASE_LOADING,  /* memory and device state are being loaded; the guest belongs to the image */
-        SNAPSHOT_PHASE_RESUMING, /* everything is there: the guest may run already */
+        SNAPSHOT_PHASE_RESUMING, /* everything is there, or comes when it is touched: the guest may run already */
+        SNAPSHOT_PHASE_LAZY,     /* it does, and the rest of its memory is being read */
         _SNAPSHOT_PHASE_MAX,
         _SNAPSHOT_PHASE_INVALID = -22,
 } SnapshotPhase;
@@ -34,7 +35,10 @@ typedef struct SnapshotContext {
         const char *engine_helper;
         const char *dir;              /* of managed saves */
         ImageCompression compression; /* of images that nobody asked to be otherwise */
+        bool lazy;                    /* guests run before their memory is read, where that is possible */
 } SnapshotContext;
+
+#define SNAPSHOT_QEMU_FD "ferry-image" /* QEMU's name for the image's descriptor that it keeps */
 
 struct Snapshot {
         unsigned refs;
@@ -45,6 +49,11 @@ struct Snapshot {
         char *path, *temporary;     /* of the image; temporary: its name while it is written */
         unsigned char image_id[IMAGE_ID_BYTES];
         bool managed;               /* the image goes when the guest runs again */
+        /* restore: not all memory has been read when the guest runs. The image's file is then also open in QEMU, so that neither its removal nor the end of
+         * engine and daemon loses it; inode names it there. */
+        bool lazy;
+        uint64_t device, inode;
+        unsigned n_restarts;        /* of the engine */
         bool run;                   /* restore: the guest is to run. save: it ran before */
 
         Engine *engine;
@@ -118,6 +127,14 @@ typedef struct SnapshotRestoreArgs {
 
 /* Starts an inactive domain from an image. def is consumed. If anything fails, the domain is inactive and the image as it was. Fiber. */
 int snapshot_restore(SnapshotContext *context, Domain *domain, DomainDef *def, const SnapshotRestoreArgs *args, GError **reterr);
+
+/* What the job's engine says (loop): everything has been read; it cannot go on, or has ended. Handled on a fiber of their own. */
+void snapshot_lazy_complete(Snapshot *snapshot);
+void snapshot_lazy_failed(Snapshot *snapshot, bool gone);
+/* A new engine in place of one that ended. Fiber. */
+int snapshot_lazy_adopt(Snapshot *snapshot, GError **reterr);
+/* RAM blocks with their page tables; *ret_tables holds the tables' descriptors, to be freed with g_array_unref(). NULL with an error. Owned by the caller. */
+EngineRamBlock *snapshot_lazy_blocks(Snapshot *snapshot, unsigned *ret_n, GArray **ret_tables, GError **reterr);
 
 /* Settles what an earlier daemon has left (domain->snapshot_saved). Fiber. */
 void snapshot_recover(SnapshotContext *context, Domain *domain);

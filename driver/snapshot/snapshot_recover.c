@@ -40,11 +40,19 @@ static void recover_save(Snapshot *snapshot) {
 static void recover_restore(Snapshot *snapshot) {
         Domain *domain = snapshot->domain;
 
-        if (snapshot->phase != SNAPSHOT_PHASE_RESUMING) {
+        if (snapshot->phase < SNAPSHOT_PHASE_RESUMING) {
                 guest_end(snapshot->context->guests, domain, 0, VIR_DOMAIN_SHUTOFF_FAILED, VIR_DOMAIN_EVENT_STOPPED_FAILED, NULL);
                 return;
         }
-        go_on(snapshot, VIR_DOMAIN_RUNNING_RESTORED, VIR_DOMAIN_EVENT_RESUMED_FROM_SNAPSHOT);
+        if (snapshot->lazy) {
+                job_enter_lazy(&domain->job);
+                /* First, since it must not run into missing memory for long. */
+                snapshot_lazy_failed(snapshot, true);
+        }
+        if (snapshot->phase == SNAPSHOT_PHASE_RESUMING)
+                go_on(snapshot, VIR_DOMAIN_RUNNING_RESTORED, VIR_DOMAIN_EVENT_RESUMED_FROM_SNAPSHOT);
+        if (snapshot->lazy)
+                snapshot_set_phase(snapshot, SNAPSHOT_PHASE_LAZY);
         if (snapshot->managed && snapshot_file_is(snapshot->path, snapshot->image_id))
                 (void) unlink(snapshot->path);
 }
@@ -71,10 +79,14 @@ void snapshot_recover(SnapshotContext *context, Domain *domain) {
         snapshot->temporary = g_strdup(temporary);
         snapshot->managed = json_get_bool(saved, "managed", false);
         snapshot->run = json_get_bool(saved, "run", false);
+        snapshot->lazy = json_get_bool(saved, "lazy", false);
+        snapshot->device = json_get_uint64(saved, "device", 0);
+        snapshot->inode = json_get_uint64(saved, "inode", 0);
         parse_id(json_get_string(saved, "image"), snapshot->image_id);
         if (snapshot->restore)
                 recover_restore(snapshot);
         else
                 recover_save(snapshot);
-        snapshot_end(snapshot);
+        if (!snapshot->lazy || snapshot->phase != SNAPSHOT_PHASE_LAZY)
+                snapshot_end(snapshot);
 }

@@ -6,6 +6,9 @@
  *   QEMU waits for a stream ─► the engine loads memory, then hands over the device state ─► QEMU has loaded it ─► status file: RESUMING ─► the guest runs ─►
  *   a managed save is removed
  *
+ * Lazily, memory is not loaded before the device state: the engine answers the faults of QEMU and of the guest from the image, and reads the rest once the
+ * guest runs. The call returns then; the job (phase LAZY) goes on until everything is there.
+ *
  * Up to RESUMING the guest belongs to the image: any failure ends the QEMU that was to have it, and the image is as it was. Once it has run, its disks have
  * moved on, and the image must not be used again.
  */
@@ -13,12 +16,14 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "driver/base/clock.h"
 #include "driver/base/error.h"
 #include "driver/base/i18n.h"
 #include "driver/base/io.h"
+#include "driver/base/kernel.h"
 #include "driver/base/log.h"
 #include "driver/migration/migration.h"
 #include "driver/qemu/qmp.h"
@@ -26,13 +31,33 @@
 
 #define LOAD_USEC (60 * USEC_PER_SEC)
 
+/* QEMU holds the file open from here on: whoever needs it later finds it there. */
+static int restore_keep_image(Snapshot *snapshot, Qemu *qemu, int image_fd, GError **reterr) {
+        struct stat st;
+
+        if (fstat(image_fd, &st) < 0)
+                return error_set_errno(reterr, errno, _("cannot look at '%s'"), snapshot->path);
+        snapshot->device = st.st_dev;
+        snapshot->inode = st.st_ino;
+        return qmp_getfd(qemu_monitor(qemu), SNAPSHOT_QEMU_FD, image_fd, reterr);
+}
+
 static int restore_load(Snapshot *snapshot, int image_fd, GError **reterr) {
         Domain *domain = snapshot->domain;
         g_autoptr(Qemu) qemu = qemu_ref(domain->qemu);
         _cleanup_fd_ int qemu_end = -EBADF, engine_end = -EBADF;
-        EngineLoadArgs args = { .image_fd = image_fd };
-        g_autofree EngineRamBlock *blocks = migration_ram_blocks(qemu_ram(qemu), &args.n_blocks);
+        EngineLoadArgs args = { .image_fd = image_fd, .qemu_pid = qemu_pid(qemu), .uffd = qemu_uffd(qemu, 1), .keep_order = !snapshot->managed };
+        g_autofree EngineRamBlock *blocks = NULL;
+        g_autoptr(GArray) tables = NULL;
         int pair[2], r;
+
+        args.lazy = snapshot->context->lazy && args.uffd >= 0 && kernel_has(KERNEL_UFFD_MINOR);
+        if (args.lazy)
+                blocks = snapshot_lazy_blocks(snapshot, &args.n_blocks, &tables, reterr);
+        else
+                blocks = migration_ram_blocks(qemu_ram(qemu), &args.n_blocks);
+        if (!blocks)
+                return -EIO;
 
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
                 return error_set_errno(reterr, errno, _("cannot make a socket pair for the device state"));
@@ -47,9 +72,11 @@ static int restore_load(Snapshot *snapshot, int image_fd, GError **reterr) {
         if (r >= 0)
                 r = snapshot_check(snapshot, reterr);
         if (r >= 0)
-                r = engine_load(snapshot->engine, &args, reterr);
+                r = engine_load(snapshot->engine, &args, &snapshot->lazy, reterr);
         if (r >= 0)
                 r = qmp_migrate_wait(qemu_monitor(qemu), LOAD_USEC, NULL, reterr);
+        if (r >= 0 && snapshot->lazy)
+                r = restore_keep_image(snapshot, qemu, image_fd, reterr);
         return r < 0 ? r : snapshot_check(snapshot, reterr);
 }
 
@@ -114,6 +141,15 @@ int snapshot_restore(SnapshotContext *context, Domain *domain, DomainDef *def, c
         }
         if (args->managed)
                 (void) unlink(args->path);
-        snapshot_end(snapshot);
+        if (!snapshot->lazy) {
+                snapshot_end(snapshot);
+                return 0;
+        }
+        job_enter_lazy(&domain->job);
+        snapshot_set_phase(snapshot, SNAPSHOT_PHASE_LAZY);
+        /* An engine that has ended meanwhile is replaced by another one. */
+        if (engine_load_rest(snapshot->engine, &error) < 0)
+                log_debug("domain '%s': the rest of its memory is not being read yet: %s", domain->name, error->message);
+        g_clear_error(&error);
         return 0;
 }

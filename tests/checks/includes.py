@@ -25,7 +25,7 @@ ALLOWED = [
     ("daemon/rpc/", ("driver/driver.h", "driver/base/", "daemon/auth/", "daemon/")),
     ("daemon/dbus/", ("driver/driver.h", "driver/base/", "daemon/auth/", "daemon/")),
     ("daemon/", ("driver/driver.h", "driver/base/", "daemon/")),
-    ("tools/", ("driver/base/", "driver/policy/", "driver/engine/", "driver/qemu/")),
+    ("tools/", ("driver/base/", "driver/policy/", "driver/image/", "driver/engine/", "driver/qemu/")),
 ]
 NEVER = {"daemon/rpc/": ("daemon/dbus/",), "daemon/dbus/": ("daemon/rpc/",)}
 

@@ -111,11 +111,13 @@ static void test_example(void **state) {
         int r = config_parse(&config, "virtferryd.conf", uncommented, &error);
         if (r < 0)
                 fail_msg("%s", error->message);
-        assert_int_equal(n, 27);
+        assert_int_equal(n, 28);
         assert_string_equal(config.ram_huge, "advise");
         assert_string_equal(config.save_image_format, "raw");
+        assert_string_equal(config.restore_mode, "lazy");
         assert_string_equal(config.dbus, "auto");
         g_clear_pointer(&config.dbus, g_free);
+        g_clear_pointer(&config.restore_mode, g_free);
         g_clear_pointer(&config.ram_huge, g_free);
         assert_string_equal(config.guest_slice, "machine.slice");
         g_clear_pointer(&config.guest_slice, g_free);

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import time
 
 import case
@@ -51,15 +52,11 @@ class Saved(case.LiveCase):
         self.control.wait_beat(20, after=begin)
 
     def check_runs(self):
+        # A daemon that has just started asks QEMU what it can do, by another process.
+        hosts.wait_for('one QEMU', lambda: len(self.alpha.pids_of('qemu-system')) == 1, 20)
         self.control.wait_beat(20, pid=self.alpha.qemu())
         self.control.command('stop')
         self.assert_settled(self.alpha)
-
-    def check_saves(self):
-        """Whatever happened: it can be saved and restored."""
-        self.save()
-        self.restore()
-        self.check_runs()
 
 
 class Forms(Saved):
@@ -240,6 +237,45 @@ class Forms(Saved):
             self.assertEqual(old.read(4096), before)
 
 
+class Tool(Saved):
+    """virt-ferry snapshot."""
+
+    def tool(self, *arguments, check=True):
+        return hosts.run(os.path.join(hosts.BUILD, 'tools/virt-ferry/virt-ferry'), 'snapshot', *arguments, check=check)
+
+    def test_tool(self):
+        self.prepare(load=None)
+        for image_format in ('raw', 'zstd'):
+            with self.subTest(image_format=image_format):
+                self.alpha.connection().lookupByName(self.NAME).saveParams({'file': self.image, 'image_format': image_format})
+                info = self.tool('info', self.image)
+                self.assertIn(self.NAME, info)
+                self.assertIn(image_format, info)
+                self.assertRegex(info, f"RAM block 'ram0': {self.MEMORY_MIB} MiB, [0-9]+ MiB")
+                self.assertIn('is whole', self.tool('verify', self.image))
+                self.assertIn(f'<name>{self.NAME}</name>', self.tool('extract', self.image, 'xml', '-'))
+                memory = os.path.join(self.bed.folder, 'memory.save')
+                self.tool('extract', self.image, 'ram0', memory)
+                self.assertEqual(os.path.getsize(memory), self.MEMORY_MIB << 20)
+                self.assertGreater(os.stat(memory).st_blocks * 512, self.FILL_MIB << 19)
+                device = os.path.join(self.bed.folder, 'device.save')
+                self.tool('extract', self.image, 'device', device)
+                with open(device, 'rb') as stream:
+                    self.assertEqual(stream.read(4), b'QEVM')
+                self.assertIn('no part', self.tool('extract', self.image, 'ram7', memory, check=False))
+                self.restore()
+        spoiled = os.path.join(self.bed.folder, 'spoiled.save')
+        shutil.copyfile(self.image, spoiled)
+        with open(spoiled, 'r+b') as image:
+            image.seek(-(1 << 20), os.SEEK_END)
+            where = image.tell()
+            byte = image.read(1)
+            image.seek(where)
+            image.write(bytes([byte[0] ^ 1]))
+        self.assertIn('damaged', self.tool('verify', spoiled, check=False))
+        self.check_runs()
+
+
 class Hostile(Saved):
     """Images that are not what was written."""
 
@@ -283,6 +319,253 @@ class Hostile(Saved):
                 self.refuse(change, pattern)
         self.restore()
         self.check_runs()
+
+
+class KilledSaving(Saved):
+    """Something dies while a guest is being saved: it goes on, an older image stays, and nothing is left behind."""
+
+    def begin(self, point):
+        """Starts a slow save (compressed, over an older image) and returns when it has come to a point: bytes in the new file."""
+        self.prepare()
+        self.bed.write('image.save', 'an older file')
+        self.snapshot()
+        process = self.alpha.virsh_start('save', self.NAME, self.image)
+        self.addCleanup(lambda: (process.kill(), process.wait(), process.stdout.close()))
+        saving = os.path.join(self.bed.folder, '.image.save.saving')
+
+        def there():
+            if process.poll() is not None:
+                return True
+            with contextlib.suppress(OSError):
+                return os.stat(saving).st_blocks * 512 >= point
+            return False
+        hosts.wait_for('a point of the save', there, 30, 0.001)
+        return process
+
+    def check_goes_on(self, process):
+        """It runs on and the old file is there, or the image was complete before; never both, never neither."""
+        output, _ = process.communicate(timeout=60)
+        if self.alpha.daemon is None:
+            self.alpha.start()
+
+        def settled():
+            state = self.alpha.state(self.NAME)
+            return state in ('running', 'shut off') and state
+        state = hosts.wait_for('the end of the save', settled, 30)
+        with open(self.image, 'rb') as image:
+            begin = image.read(13)
+        if state == 'shut off':
+            self.assertTrue(begin.startswith(b'FERRYIMG'), output)
+            self.restore()
+        else:
+            self.assertEqual(begin, b'an older file', output)
+        self.check_runs()
+        hosts.wait_for('leftovers to go', lambda: not [name for name in os.listdir(self.bed.folder) if name.endswith('.saving')], 20)
+        self.assertFalse(self.alpha.pids_of('virt-ferry'))
+
+    def test_engine(self):
+        for point in (0, 1 << 20, 30 << 20):
+            with self.subTest(point=point):
+                process = self.begin(point)
+                for pid in self.alpha.pids_of('virt-ferry-engine'):
+                    os.kill(pid, signal.SIGKILL)
+                self.check_goes_on(process)
+
+    def test_daemon(self):
+        for point in (0, 1 << 20, 60 << 20):
+            with self.subTest(point=point):
+                process = self.begin(point)
+                self.alpha.stop(signal.SIGKILL)
+                self.check_goes_on(process)
+
+    def test_abort(self):
+        process = self.begin(1 << 20)
+        self.alpha.virsh('domjobabort', self.NAME, check=False)
+        self.check_goes_on(process)
+
+    def test_qemu(self):
+        process = self.begin(1 << 20)
+        for pid in self.alpha.pids_of('qemu-system'):
+            os.kill(pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+        hosts.wait_for('the end of the guest', lambda: self.alpha.state(self.NAME) == 'shut off', 20)
+        hosts.wait_for('leftovers to go', lambda: not self.alpha.processes(), 20)
+        with open(self.image, 'rb') as image:
+            self.assertIn(image.read(8), (b'an older', b'FERRYIMG'))
+
+
+class Lazy(Saved):
+    """The guest runs before its memory is read, from a file system where each read takes a while; meanwhile things happen."""
+
+    DELAY_MSEC = 6
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        below, cls.slow = os.path.join(cls.bed.folder, 'below'), os.path.join(cls.bed.folder, 'slow')
+        os.mkdir(below)
+        os.mkdir(cls.slow)
+        cls.fuse = subprocess.Popen([os.path.join(hosts.BUILD, 'tests/live/slowfs'), below, cls.slow, str(cls.DELAY_MSEC)],
+                                    stdin=subprocess.DEVNULL)
+        cls.addClassCleanup(cls.unmount)
+        hosts.wait_for('the slow file system', lambda: os.path.ismount(cls.slow), 10)
+
+    @classmethod
+    def unmount(cls):
+        cls.bed.close()
+        hosts.run('umount', '-l', cls.slow, check=False)
+        cls.fuse.terminate()
+        cls.fuse.wait()
+
+    def setUp(self):
+        super().setUp()
+        self.below = os.path.join(self.bed.folder, 'below', 'image')
+
+    def save_slow(self):
+        """An image of the guest; reading it takes seconds."""
+        self.prepare()
+        self.alpha.virsh('save', self.NAME, self.below)
+
+    def begin(self, point=0.0):
+        """Restores it and waits until that share of its memory is there."""
+        self.control.forget()  # each time from the same moment on
+        begin = time.monotonic()
+        self.alpha.virsh('restore', os.path.join(self.slow, 'image'))
+        self.control.wait_beat(20, after=begin)
+
+        def there():
+            job = self.alpha.job(self.NAME)
+            return not job.get('type') or (job.get('memory_total') and job['memory_processed'] >= point * job['memory_total'])
+        hosts.wait_for(f'{point} of the memory', there, 60, 0.01)
+        self.assertEqual(self.alpha.job(self.NAME).get('operation'), 3, 'it was loaded at once')
+
+    def finish(self):
+        hosts.wait_for('all of the memory', lambda: not self.alpha.job(self.NAME).get('type'), 90)
+        self.check_runs()
+        self.assertFalse(self.alpha.pids_of('virt-ferry'))
+        self.assertEqual(self.tables(), [])
+
+    def tables(self):
+        found = []
+        for _, _, names in os.walk(self.alpha.root):
+            found += [name for name in names if name.endswith('.pages')]
+        return found
+
+    def test_meanwhile(self):
+        """The guest works, its memory verifies while most of it is missing, and the commands behave."""
+        self.save_slow()
+        self.begin()
+        self.control.command('write 3000 16')
+        self.assert_reads(self.alpha.refused('domjobabort', self.NAME), 'cannot be aborted')
+        self.assert_reads(self.alpha.refused(*self.migrate_arguments(self.alpha, self.bed.beta)), 'still in its save image')
+        self.alpha.virsh('suspend', self.NAME)
+        self.assertEqual(self.alpha.state(self.NAME), 'paused')
+        self.alpha.virsh('dumpxml', self.NAME)
+        self.alpha.virsh('resume', self.NAME)
+        self.control.wait_beat(20, after=time.monotonic())
+        self.control.command('stop')
+        self.control.verify()
+        self.finish()
+
+    def test_save_again(self):
+        """A save waits for the rest; the second restore reads first what was touched first."""
+        self.save_slow()
+        self.begin()
+        self.save()
+        self.restore()
+        self.check_runs()
+
+    def test_order(self):
+        self.save_slow()
+        self.begin()
+        self.finish()
+        with open(self.below, 'rb') as image:
+            image.seek(104)
+            image.seek(int.from_bytes(image.read(8), 'little'))
+            self.assertEqual(image.read(4), b'ORRD')
+            self.assertGreater(int.from_bytes(image.read(4), 'little'), 10)
+        self.alpha.virsh('destroy', self.NAME)
+        self.begin()
+        self.finish()
+
+    def kill(self, program):
+        pids = self.alpha.pids_of(program)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        return pids
+
+    def test_engine_killed(self):
+        self.save_slow()
+        for point in (0.0, 0.2, 0.4, 0.6, 0.8):
+            with self.subTest(point=point):
+                self.begin(point)
+                self.control.command('write 2000 16')
+                old = self.kill('virt-ferry-engine')
+                hosts.wait_for('another engine, or the end', lambda: not set(old) & set(self.alpha.pids_of('virt-ferry-engine')), 20)
+                self.finish()
+                self.alpha.virsh('destroy', self.NAME)
+
+    def test_daemon_killed(self):
+        self.save_slow()
+        for point in (0.0, 0.3, 0.6):
+            for both in (False, True):
+                with self.subTest(point=point, both=both):
+                    self.begin(point)
+                    self.control.command('write 2000 16')
+                    self.alpha.stop(signal.SIGKILL)
+                    if both:
+                        self.kill('virt-ferry-engine')
+                    self.alpha.start()
+                    self.assertEqual(self.alpha.state(self.NAME), 'running')
+                    self.finish()
+                    self.alpha.virsh('destroy', self.NAME)
+
+    def test_daemon_restarted(self):
+        self.save_slow()
+        self.begin(0.1)
+        self.alpha.stop()
+        self.alpha.start()
+        self.finish()
+
+    def test_ends(self):
+        """QEMU killed, the guest destroyed, the engine killed before the guest runs: nothing is left, and the image is as it was."""
+        self.save_slow()
+        for name, end in (('destroyed', lambda: self.alpha.virsh('destroy', self.NAME)),
+                          ('killed', lambda: self.kill('qemu-system'))):
+            with self.subTest(name=name):
+                self.begin(0.1)
+                end()
+                hosts.wait_for('the end of the guest', lambda: self.alpha.state(self.NAME) == 'shut off', 20)
+                hosts.wait_for('processes to end', lambda: not self.alpha.processes(), 20)
+                self.assertEqual(self.tables(), [])
+        for program in ('virt-ferry-engine', 'qemu-system'):
+            with self.subTest(early=program):
+                process = self.alpha.virsh_start('restore', os.path.join(self.slow, 'image'))
+                self.addCleanup(lambda process=process: (process.kill(), process.wait(), process.stdout.close()))
+                hosts.wait_for(program, lambda program=program: self.alpha.pids_of(program), 20, 0.002)
+                self.kill(program)
+                process.communicate(timeout=60)
+                self.assertNotEqual(process.returncode, 0)
+                hosts.wait_for('processes to end', lambda: not self.alpha.processes(), 20)
+        self.begin()
+        self.finish()
+
+    def test_damaged_later(self):
+        """A part of the image that is read after the guest runs is wrong: the guest ends, it does not read wrong memory."""
+        self.save_slow()
+        with open(self.below, 'r+b') as image:
+            header = image.read(512)
+            blocks = int.from_bytes(header[112:120], 'little')
+            image.seek(blocks + 104)
+            data = int.from_bytes(image.read(8), 'little')
+            holes = os.lseek(image.fileno(), os.path.getsize(self.below) - (40 << 20), os.SEEK_DATA)
+            self.assertGreater(holes, data)
+            image.seek(holes + 100)
+            image.write(b'damaged')
+        self.alpha.virsh('restore', os.path.join(self.slow, 'image'))
+        hosts.wait_for('the end of the guest', lambda: self.alpha.state(self.NAME) == 'shut off', 60)
+        self.assertIn('crashed', self.alpha.virsh('domstate', self.NAME, '--reason'))
+        hosts.wait_for('processes to end', lambda: not self.alpha.processes(), 20)
 
 
 if __name__ == '__main__':

@@ -22,3 +22,5 @@ int virt_ferry_help(int argc, char **argv);
 int virt_ferry_simulate(int argc, char **argv);
 /* Checks whether this host can run guests and migrate them. */
 int virt_ferry_validate(int argc, char **argv);
+/* Save images: info, verify, extract. */
+int virt_ferry_snapshot(int argc, char **argv);

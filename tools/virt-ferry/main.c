@@ -15,6 +15,7 @@
 static const VirtFerryCommand commands[] = {
         { "help", N_("show this help"), virt_ferry_help },
         { "simulate", N_("run migration policies over a guest and a link that are only numbers"), virt_ferry_simulate },
+        { "snapshot", N_("look into a save image, check it, take it apart"), virt_ferry_snapshot },
         { "validate", N_("check whether this host can run guests and migrate them"), virt_ferry_validate },
 };
 
