@@ -128,6 +128,9 @@ static int init_block(DestBlock *block, const EngineRamBlock *config, bool fresh
                 r = -errno;
         else
                 r = page_states_open(&block->states, block->ram.n_pages, fcntl(config->states_fd, F_DUPFD_CLOEXEC, 3));
+        /* Claims of an engine that is gone: half of their content may be there. Before any fault can be answered. */
+        for (uint64_t page = 0; r >= 0 && !fresh && page < block->ram.n_pages; page++)
+                (void) page_states_move(&block->states, page, PAGE_INFLIGHT, PAGE_STALE);
         if (r >= 0)
                 r = page_set_init(&block->large, config->size_bytes / WIRE_LARGE_BYTES + 1);
         if (r >= 0)

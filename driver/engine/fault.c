@@ -87,11 +87,13 @@ static int answer_present(Fault *fault, unsigned index, uint64_t page) {
         return stop > page + 1 ? fault_map_pages(fault, index, page + 1, stop - page - 1) : 0;
 }
 
-/* Whether it was before the start, and is answered: memory as it is. */
+/* Whether it was before the start, and is answered: memory as it is. What is STALE already (an engine that takes over,
+ * or the moment of the switch) is never right as it is. */
 static bool answer_early(Fault *fault, unsigned index, uint64_t page, int *ret_error) {
         bool hole = false;
         pthread_mutex_lock(&fault->start_lock);
-        bool early = !atomic_load(&fault->started);
+        bool early = !atomic_load(&fault->started) &&
+                     page_states_get(fault->blocks[index].states, page) != PAGE_STALE;
         if (early)
                 *ret_error = fault_map_one(fault, index, page, &hole);
         pthread_mutex_unlock(&fault->start_lock);

@@ -18,7 +18,6 @@ class Soak(postcopy_case.Postcopy):
 
     MEMORY_MIB = 256
     FILL_MIB = 64
-    IDLE_SEC = 1
     options = argparse.Namespace(count=10, cuts=2, seed=1)
 
     def actions(self):
