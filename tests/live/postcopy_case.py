@@ -48,11 +48,6 @@ class Postcopy(case.LiveCase):
                        self.beta.state(self.NAME) == 'running', 30, 0.01)
         return process
 
-    def paused(self, seconds=30):
-        """Waits until both sides say that postcopy is interrupted."""
-        hosts.wait_for('both sides to notice', lambda: self.reason(self.alpha) == 'paused (post-copy failed)' and
-                       self.reason(self.beta) == 'running (post-copy failed)', seconds)
-
     def resume(self, *options):
         """Starts virsh to resume."""
         return self.migrate_start(self.alpha, self.beta, '--postcopy', '--postcopy-resume', *options)
@@ -90,11 +85,20 @@ class Postcopy(case.LiveCase):
     def interrupt(self, process, action):
         action()
         code, output = self.migrate_end(process)
-        if code == 0:
-            return None  # it was too late
         self.bed.mend()
-        self.paused()
+        if code == 0 or self.stopped() == 'complete':
+            return None  # it was too late
         return output
+
+    def stopped(self, seconds=30):
+        """What became of an interrupted one: 'paused' (the source waits for the resumption, the destination too, or it has everything
+        and could not say so), or 'complete' (only virsh did not hear of it)."""
+        def known():
+            source, destination = self.reason(self.alpha), self.reason(self.beta)
+            if source == 'paused (post-copy failed)' and destination in ('running (post-copy failed)', 'running (migrated)'):
+                return 'paused'
+            return 'complete' if destination == 'running (migrated)' and self.NAME not in self.alpha.running() else None
+        return hosts.wait_for('both sides to notice', known, seconds)
 
     def restart(self, *daemons, engines=()):
         for host in daemons:
