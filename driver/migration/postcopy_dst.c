@@ -30,6 +30,7 @@ int postcopy_dst_adopt(Migration *migration, bool running, GError **reterr) {
         if (!domain->qemu)
                 return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is not running"), domain->name);
         r = postcopy_new_engine(migration, reterr);
+        migration->engine_failed = true; /* until it has taken over */
         if (r < 0)
                 return r;
         blocks = migration_ram_blocks(qemu_ram(domain->qemu), &args.n_blocks);
@@ -42,7 +43,9 @@ int postcopy_dst_adopt(Migration *migration, bool running, GError **reterr) {
         r = engine_dest_adopt(migration->engine, &args, running, reterr);
         if (r < 0)
                 return r;
+        migration->engine_failed = false;
         migration->complete = migration->complete || engine_state(migration->engine) == ENGINE_STATE_DONE;
+        fiber_cond_broadcast(&migration->changed);
         log_debug("domain '%s': a new helper serves its memory, in state '%s'", domain->name,
                   engine_state_name(engine_state(migration->engine)));
         return 0;
@@ -67,10 +70,12 @@ int postcopy_dst_attach(Migration *migration, bool running, GError **reterr) {
 
 int postcopy_dst_follow(Migration *migration, GError **reterr) {
         Domain *domain = migration->domain;
+        bool active = false;
 
         job_enter_postcopy(&domain->job);
-        if ((migration->phase != MIGRATION_PHASE_POSTCOPY && migration->phase != MIGRATION_PHASE_POSTCOPY_PAUSED) ||
-            (migration->engine && !migration->engine_failed && engine_state(migration->engine) == ENGINE_STATE_POSTCOPY))
+        if (migration->engine && !migration->engine_failed)
+                active = engine_state(migration->engine) == ENGINE_STATE_POSTCOPY;
+        if (active || (migration->phase != MIGRATION_PHASE_POSTCOPY && migration->phase != MIGRATION_PHASE_POSTCOPY_PAUSED))
                 postcopy_note_active(migration);
         while (!migration->complete && domain->qemu) {
                 g_autoptr(GError) error = NULL;
@@ -106,8 +111,8 @@ static int dst_listen(Migration *migration, const MigrationParams *params, unsig
         while ((!migration->engine || migration->engine_failed) && clock_monotonic_usec() < deadline)
                 fiber_cond_wait(&migration->changed, FOLLOW_POLL_USEC); /* postcopy_dst_follow() makes a new one */
         if (!migration->engine || migration->engine_failed)
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("domain '%s' has no helper that serves its memory"),
-                                 migration->domain->name);
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                 _("domain '%s' has no helper that serves its memory"), migration->domain->name);
         r = migration_dst_address_args(context, params, &address, &args, reterr);
         if (r < 0)
                 return r;
@@ -172,5 +177,7 @@ Domain *postcopy_dst_arrived(MigrationContext *context, const char *data, unsign
         if (migration_cookie_parse(data, length, &cookie, NULL) < 0 || !cookie.id)
                 return NULL;
         domain = domain_list_find_uuid(context->guests->list, cookie.uuid);
-        return domain && domain->qemu && !domain->migration && g_strcmp0(domain->arrived, cookie.id) == 0 ? domain : NULL;
+        if (!domain || !domain->qemu || domain->migration || g_strcmp0(domain->arrived, cookie.id) != 0)
+                return NULL;
+        return domain;
 }

@@ -20,5 +20,6 @@ int postcopy_dst_attach(Migration *migration, bool running, GError **reterr);
 int postcopy_dst_prepare(MigrationContext *context, const void *client, const MigrationParams *params,
                          const MigrationCookie *cookie, char **ret_cookie, unsigned *ret_cookie_length, char **ret_uri,
                          GError **reterr);
-/* Whether a Finish that names no running job means a migration that has ended well before: then the domain, borrowed. */
+/* Whether a Finish that names no running job means a migration that has ended well before: then the domain,
+ * borrowed. */
 Domain *postcopy_dst_arrived(MigrationContext *context, const char *cookie, unsigned cookie_length);
