@@ -82,7 +82,10 @@ static void knock_worker(void *userdata) {
                 log_debug("a connection was turned away: %s", error ? error->message : "wrong channel");
                 channel_linger(knock->channel, LAST_WORDS_USEC);
         }
-        channel_shutdown(knock->channel);
+        /* Who has given the job up says why, on this channel, and then ends it. */
+        DestState state = dest_get_state(dest);
+        if (use != KNOCK_JOB || (state != DEST_FAILED && state != DEST_REFUSED))
+                channel_shutdown(knock->channel);
         atomic_store(&knock->ended, true);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Theory of operation: the destination after a switch to postcopy (docs/postcopy.md).
+ * Theory of operation: the destination after a switch to postcopy (docs/postcopy-engine.md).
  *
  * STALE frames name the pages whose content is still at the source; POSTCOPY ends the list, the page table becomes the
  * fault core's, and from then on pages only arrive: what is asked for on the urgent channel, the rest on the job's.
@@ -321,7 +321,7 @@ void dest_link_ended(Dest *dest, const GError *error) {
         pthread_mutex_lock(&dest->lock);
         if (error && !dest->link_error)
                 dest->link_error = g_error_copy(error);
-        bool cut = dest->switched || dest->state >= DEST_COMMITTED;
+        bool cut = dest->switched && dest->state <= DEST_DONE;
         if (cut && dest->channel)
                 channel_shutdown(dest->channel);
         if (cut && dest->urgent)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * What the kernel is told about the guest's address space. docs/postcopy.md lists the facts that this rests on;
- * tests/kernel/test-minor.c and test-missing.c hold them.
+ * What the kernel is told about the guest's address space. docs/postcopy-engine.md lists the facts that this rests on;
+ * tests/kernel/test-minor.c holds them.
  *
  * UFFDIO_CONTINUE maps what the file holds; at the first page that it cannot map it stops, and says which: EEXIST, it
  * is mapped; EFAULT, the file has a hole there. UFFDIO_ZEROPAGE puts a zero page of 4 KiB into a hole of shared memory

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Theory of operation: the source after a switch to postcopy (docs/postcopy.md). The guest's memory here does not
+ * Theory of operation: the source after a switch to postcopy (docs/postcopy-engine.md). The guest's memory here does not
  * change any more; `current` holds the pages that the destination lacks and that are not on their way, and from the
  * switch on left_lock guards it.
  *

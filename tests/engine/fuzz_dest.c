@@ -56,6 +56,8 @@ static void open_dest(Dest *dest, Ctl *ctl, int socket) {
         require(ram_block_init(&dest->blocks[0].ram, &config, make_memfd(RAM_BYTES), RAM_BLOCK_WRITE, NULL) >= 0);
         require(page_states_init(&dest->blocks[0].states, dest->blocks[0].ram.n_pages) >= 0);
         require(page_set_init(&dest->blocks[0].large, RAM_BYTES / WIRE_LARGE_BYTES + 1) >= 0);
+        require(page_set_init(&dest->blocks[0].announced, RAM_BYTES / WIRE_LARGE_BYTES + 1) >= 0);
+        dest->n_links = 1;
         dest->blocks[0].wire = (WireBlock) { .size_bytes = RAM_BYTES, .page_bytes = 4096, .id = "ram0" };
         dest->channel = channel_new(socket, "fuzz", USEC_PER_SEC);
 }
@@ -64,7 +66,9 @@ static void close_dest(Dest *dest) {
         channel_free(dest->channel);
         dest_frame_free(dest->frame);
         page_states_deinit(&dest->blocks[0].states);
+        populate_free(dest->populate);
         page_set_deinit(&dest->blocks[0].large);
+        page_set_deinit(&dest->blocks[0].announced);
         ram_block_deinit(&dest->blocks[0].ram);
         g_free(dest->blocks);
         fd_close(dest->device_fd);

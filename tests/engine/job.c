@@ -3,6 +3,7 @@
 #include "tests/engine/job.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -412,4 +413,18 @@ void job_verify(Job *job) {
 void job_assert_guest_free(Job *job) {
         for (uint64_t offset = 0; offset < job->args.size_bytes; offset += job->args.size_bytes / 16)
                 assert_true(standin_poke(&job->guest, offset, 0x5a));
+}
+
+const EngineCallbacks *job_callbacks(void) {
+        return &callbacks;
+}
+
+int job_hugetlb_pages(int change) {
+        static const char path[] = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
+        g_autofree char *text = NULL;
+        if (file_read(path, 64, &text, NULL, NULL) < 0)
+                return -1;
+        g_autofree char *wanted = g_strdup_printf("%d", atoi(text) + change);
+        _cleanup_fd_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+        return fd < 0 || write(fd, wanted, strlen(wanted)) < 0 ? -1 : 0;
 }

@@ -93,3 +93,7 @@ void job_assert_guest_free(Job *job);
 /* What job_start() passes on. */
 void job_fill_args(Job *job, EngineSourceArgs *ret_args);
 uint64_t job_allocated(int fd);
+/* What the job's engines are given. */
+const EngineCallbacks *job_callbacks(void);
+/* Reserves (or gives back) huge pages of 2 MiB. Negative: not possible here. */
+int job_hugetlb_pages(int change);

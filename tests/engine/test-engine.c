@@ -122,19 +122,9 @@ FIBER_TEST(test_populated) {
         job_close(&job);
 }
 
-static int hugetlb_pages(int change) {
-        static const char path[] = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
-        g_autofree char *text = NULL;
-        if (file_read(path, 64, &text, NULL, NULL) < 0)
-                return -1;
-        g_autofree char *wanted = g_strdup_printf("%d", atoi(text) + change);
-        _cleanup_fd_ int fd = open(path, O_WRONLY | O_CLOEXEC);
-        return fd < 0 || write(fd, wanted, strlen(wanted)) < 0 ? -1 : 0;
-}
-
 /* Huge pages: tracked and kept whole, sent by their parts. */
 FIBER_TEST(test_hugetlb) {
-        if (hugetlb_pages(40) < 0) {
+        if (job_hugetlb_pages(40) < 0) {
                 print_message("no huge pages can be reserved here\n");
                 return;
         }
@@ -158,7 +148,7 @@ FIBER_TEST(test_hugetlb) {
         job_switch_over(&job);
         job_verify_content(&job);
         job_close(&job);
-        (void) hugetlb_pages(-40);
+        (void) job_hugetlb_pages(-40);
 }
 
 int main(void) {

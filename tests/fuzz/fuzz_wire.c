@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "driver/engine/wire.h"
+#include "driver/engine/wire_set.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -48,7 +49,26 @@ static void check_frame(const uint8_t *data, size_t size) {
                 abort();
 }
 
+/* What is decoded can be encoded, to the same set. */
+static void check_set(const uint8_t *data, size_t size) {
+        static const uint64_t n_pages = WIRE_SET_PAGES_MAX + 1000;
+        static unsigned char bytes[WIRE_SET_MAX];
+        g_auto(PageSet) set = { 0 }, back = { 0 };
+        if (page_set_init(&set, n_pages) < 0 || page_set_init(&back, n_pages) < 0)
+                abort();
+        if (wire_set_decode(data, size, &set) < 0)
+                return;
+        for (uint64_t first = 0; first < n_pages; first += WIRE_SET_PAGES_MAX) {
+                size_t length = wire_set_encode(&set, first, bytes);
+                if (length > 0 && wire_set_decode(bytes, length, &back) < 0)
+                        abort();
+        }
+        if (back.n_set != set.n_set || page_set_count(&set, 0, n_pages) != set.n_set)
+                abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+        check_set(data, size);
         if (size >= WIRE_HELLO_BYTES)
                 check_hello(data);
         if (size >= WIRE_HEADER_BYTES)

@@ -35,13 +35,48 @@ static bool forward(Direction *direction, ProxyFault fault, uint64_t after_bytes
         return fd_write_all(direction->to, buffer, (size_t) n) >= 0;
 }
 
+static int connect_to(unsigned port) {
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        struct sockaddr_in address = { .sin_family = AF_INET,
+                                       .sin_port = htons((uint16_t) port),
+                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        if (fd < 0 || connect(fd, (struct sockaddr *) &address, sizeof(address)) < 0)
+                _exit(1);
+        return fd;
+}
+
+/* Two connections that are cut together. */
+static _Noreturn void serve_both(int listen_fd, unsigned target_port, uint64_t after_bytes) {
+        struct pollfd fds[5] = { { .fd = listen_fd, .events = POLLIN } };
+        unsigned n = 1;
+        uint64_t bytes = 0;
+        while (bytes < after_bytes && poll(fds, n, -1) >= 0) {
+                for (unsigned i = 1; i < n; i++) {
+                        if (!fds[i].revents)
+                                continue;
+                        Direction direction = { .from = fds[i].fd, .to = fds[((i - 1) ^ 1) + 1].fd, .counted = true };
+                        if (!forward(&direction, PROXY_CUT, after_bytes - bytes))
+                                _exit(0);
+                        bytes += direction.bytes;
+                        if (bytes >= after_bytes)
+                                _exit(0);
+                }
+                if (fds[0].revents && n < 5) {
+                        fds[n++] = (struct pollfd) { .fd = accept(listen_fd, NULL, NULL), .events = POLLIN };
+                        fds[n++] = (struct pollfd) { .fd = connect_to(target_port), .events = POLLIN };
+                        if (n == 5)
+                                fds[0].fd = -1;
+                }
+        }
+        _exit(0);
+}
+
 static _Noreturn void child_main(int listen_fd, unsigned target_port, ProxyFault fault, uint64_t after_bytes) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        int client = accept(listen_fd, NULL, NULL), server = socket(AF_INET, SOCK_STREAM, 0);
-        struct sockaddr_in address = { .sin_family = AF_INET,
-                                       .sin_port = htons((uint16_t) target_port),
-                                       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-        if (client < 0 || connect(server, (struct sockaddr *) &address, sizeof(address)) < 0)
+        if (fault == PROXY_CUT_BOTH)
+                serve_both(listen_fd, target_port, after_bytes);
+        int client = accept(listen_fd, NULL, NULL), server = connect_to(target_port);
+        if (client < 0)
                 _exit(1);
         Direction directions[] = {
                 { .from = client, .to = server, .counted = fault != PROXY_CUT_BACK },

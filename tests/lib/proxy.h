@@ -12,6 +12,7 @@ typedef enum ProxyFault {
         PROXY_STALL, /* forwards nothing any more, keeps both ends open */
         PROXY_FLIP,  /* flips one bit, then goes on */
         PROXY_CUT_BACK, /* counts and cuts what comes back from the server */
+        PROXY_CUT_BOTH, /* takes two connections, counts what goes either way on both, and closes all */
 } ProxyFault;
 
 typedef struct Proxy {
