@@ -317,6 +317,12 @@ void driver_quiesce(Driver *driver, uint64_t timeout_usec) {
         for (guint i = 0; i < all->len; i++) {
                 Domain *domain = g_ptr_array_index(all, i);
 
+                if (domain->migration && (domain->migration->phase == MIGRATION_PHASE_POSTCOPY ||
+                                          domain->migration->phase == MIGRATION_PHASE_POSTCOPY_PAUSED)) {
+                        domain->migration->daemon_ends = true;
+                        fiber_cond_broadcast(&domain->migration->changed);
+                        continue;
+                }
                 /* Too late to be cancelled is soon over. */
                 if (domain->migration && !domain->migration->incoming)
                         migration_src_abort(domain->migration, NULL);

@@ -112,6 +112,7 @@ struct Migration {
         char *persistent_xml;
         char *commit_path;          /* the engine's record of the commit */
         int qemu_state_fd, engine_state_fd; /* the two ends of the pipe for QEMU's device state */
+        bool daemon_ends;           /* in postcopy: calls return, the engine goes on for the next daemon */
         bool settled;               /* the fiber that waits for COMMIT has ended */
 };
 

@@ -490,9 +490,12 @@ static int src_confirm_postcopy(Migration *migration, bool cancelled, GError **r
                 return 0;
         }
         migration->in_call = true;
-        while (migration->phase == MIGRATION_PHASE_POSTCOPY && clock_monotonic_usec() < deadline)
+        while (migration->phase == MIGRATION_PHASE_POSTCOPY && !migration->daemon_ends && clock_monotonic_usec() < deadline)
                 fiber_cond_wait(&migration->changed, WAKE_USEC);
         migration->in_call = false;
+        if (migration->daemon_ends)
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                 _("the daemon ends; postcopy of domain '%s' goes on without it"), migration->domain->name);
         if (migration->phase != MIGRATION_PHASE_COMMITTED)
                 migration_set_phase(migration, MIGRATION_PHASE_COMMITTED);
         return src_finish(migration, reterr);

@@ -195,6 +195,17 @@ class Systemd(case.LiveCase):
         self.assertIn('error:', refused)
         self.assertEqual(self.machine.run('stat', '-c', '%U %G %a', '/run/libvirt/virtferryd-sock'), 'root virtferry 660')
 
+    def test_units(self):
+        """systemd has nothing to complain about, and the page says what the restrictions are worth."""
+        units = self.machine.run('sh', '-c', 'cd /usr/local/lib/systemd/system && ls').split()
+        self.assertEqual(self.machine.run('systemd-analyze', 'verify', '--man=no', *[f'/usr/local/lib/systemd/system/{unit}' for unit in units]), '')
+        self.assertNotIn('virtferry', self.machine.run('systemd-analyze', 'verify', '--man=no', '--user',
+                                                       '/usr/local/lib/systemd/user/virtferryd.socket', check=False))
+        score = re.search(r'exposure level for virtferryd.service: ([0-9.]+)', self.machine.run(
+            'systemd-analyze', 'security', '--no-pager', 'virtferryd.service', check=False))[1]
+        with open(os.path.join(hosts.HERE, '../../docs/systemd.md'), encoding='utf-8') as page:
+            self.assertIn(f'`systemd-analyze security virtferryd.service` says {score} ', page.read())
+
     def test_bus_activation(self):
         """A call on the system bus starts the unit, and not a second daemon; idle, it ends again."""
         self.remove_guest()
@@ -351,6 +362,41 @@ class Systemd(case.LiveCase):
 
     def test_killed_in_precopy(self):
         self.restart_in_precopy('systemctl', 'kill', '--signal=KILL', '--kill-who=main', 'virtferryd.service')
+
+    def into_postcopy(self):
+        """A migration in which the guest runs on beta, and most of its memory is still on alpha."""
+        self.guest_on(self.alpha)
+        process = self.migrate_start(self.alpha, self.beta, '--postcopy', '--bandwidth', '10', '--postcopy-bandwidth', '3')
+        hosts.wait_for('progress', lambda: process.poll() is not None or (self.progress(self.alpha) or 0) > 0.05, 30)
+        self.assertIsNone(process.poll(), process.poll() is None or process.stdout.read())
+        self.alpha.virsh('migrate-postcopy', self.NAME)
+        hosts.wait_for('postcopy', lambda: self.beta.virsh('domstate', '--reason', self.NAME, check=False) in
+                       ('running (post-copy)', 'running (migrated)') or process.poll() is not None, 30)
+        self.assertIsNone(process.poll(), 'the migration has ended')
+        return process
+
+    def restart_in_postcopy(self, *commands):
+        process = self.into_postcopy()
+        engines = {pid for host in self.bed.hosts for pids in host.scopes('job-').values() for pid in pids}
+        self.assertEqual(len(engines), 2)
+        pids = [host.main_pid() for host in self.bed.hosts]
+        for command in commands:
+            self.machine.run(*command)
+        for host, pid in zip(self.bed.hosts, pids):
+            self.replaced(pid, host)
+        still = {pid for host in self.bed.hosts for pids in host.scopes('job-').values() for pid in pids}
+        self.assertEqual(still, engines)
+        self.alpha.virsh('migrate-setspeed', self.NAME, '1000', '--postcopy')
+        self.migrate_end(process)
+        self.assert_settled(self.beta, 60)
+        hosts.wait_for('the engines to end', lambda: not self.alpha.scopes() and not self.beta.scopes('job-'), 30)
+
+    def test_restart_in_postcopy(self):
+        """Both daemons are restarted; the engines go on, and the guest gets all of its memory."""
+        self.restart_in_postcopy(('systemctl', 'restart', 'virtferryd.service', 'beta.service'))
+
+    def test_killed_in_postcopy(self):
+        self.restart_in_postcopy(*(('systemctl', 'kill', '--signal=KILL', '--kill-who=main', host.unit) for host in self.bed.hosts))
 
     # the user's own daemon
 
