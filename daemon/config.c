@@ -51,6 +51,8 @@ static const Key keys[] = {
         { "hostname", KEY_STRING, offsetof(DaemonConfig, hostname) },
         { "host_uuid", KEY_STRING, offsetof(DaemonConfig, host_uuid) },
         { "migration_address", KEY_STRING, offsetof(DaemonConfig, migration_address) },
+        { "migration_max_outgoing", KEY_UINT, offsetof(DaemonConfig, migration_max_outgoing), 0, 10000 },
+        { "migration_bandwidth", KEY_UINT, offsetof(DaemonConfig, migration_bandwidth), 0, 1000000000 },
         { "migration_policy", KEY_STRING, offsetof(DaemonConfig, migration_policy) },
         { "migration_host", KEY_STRING, offsetof(DaemonConfig, migration_host) },
         { "migration_port_min", KEY_UINT, offsetof(DaemonConfig, migration_port_min), 1, 65535 },

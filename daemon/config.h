@@ -20,6 +20,7 @@ typedef struct DaemonConfig {
         char *dbus;            /* "none", "system", "session"; NULL: the one that fits */
         BusLimits bus_limits;
         char *hostname, *host_uuid;                 /* NULL: the machine's */
+        unsigned migration_max_outgoing, migration_bandwidth; /* 0: no limit; the latter MiB/s */
         char *migration_policy; /* NULL: balanced */
         char *migration_address, *migration_host;   /* NULL: all addresses; the host name */
         unsigned migration_port_min, migration_port_max;

@@ -230,6 +230,8 @@ static DriverConfig daemon_driver_config(const Daemon *daemon) {
                 .guest_slice = daemon_guest_slice(&daemon->config),
                 .socket_path = daemon->paths.socket,
                 .migration_address = daemon->config.migration_address,
+                .migration_max_outgoing = daemon->config.migration_max_outgoing,
+                .migration_bandwidth = daemon->config.migration_bandwidth,
                 .migration_policy = daemon->config.migration_policy,
                 .migration_host = daemon->config.migration_host,
                 .migration_port_min = daemon->config.migration_port_min,

@@ -111,6 +111,8 @@ static void driver_configure(Driver *driver, const DriverConfig *config) {
                 .port_max = config->migration_port_max ? config->migration_port_max : PORT_MAX,
                 .idle_usec = (uint64_t) config->migration_idle_sec * 1000000,
                 .policy = keep(driver, config->migration_policy),
+                .max_outgoing = config->migration_max_outgoing,
+                .bandwidth_mib = config->migration_bandwidth,
         };
 }
 

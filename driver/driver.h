@@ -48,6 +48,8 @@ typedef struct DriverConfig {
         const char *migration_address; /* where incoming migration listens by default; NULL: all */
         const char *migration_host;    /* the name that goes into migration URIs; NULL: hostname */
         unsigned migration_port_min, migration_port_max; /* 49152..49215 */
+        unsigned migration_max_outgoing; /* migrations that leave at a time, others wait; 0: no limit */
+        unsigned migration_bandwidth;    /* MiB/s that they share; 0: no limit */
         const char *migration_policy; /* in its text form (docs/policy.md); NULL: balanced */
         unsigned migration_idle_sec; /* a migration peer silent for so long is lost; 0: 10 */
 } DriverConfig;

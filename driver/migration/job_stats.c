@@ -208,6 +208,8 @@ int job_stats_params(const Migration *migration, virTypedParameterPtr *ret_param
         add_ullong(&list, VIR_DOMAIN_JOB_MEMORY_TOTAL, numbers.total);
         add_ullong(&list, VIR_DOMAIN_JOB_MEMORY_PROCESSED, numbers.processed);
         add_ullong(&list, VIR_DOMAIN_JOB_MEMORY_REMAINING, numbers.remaining);
+        if (migration->queued)
+                list.failed = list.failed || virTypedParamsAddBoolean(&list.params, &list.n, &list.max, "ferry.queued", 1) < 0;
         if (!migration->incoming) {
                 add_stats(&list, migration, stats);
                 add_pending(&list, migration, stats);

@@ -18,6 +18,7 @@
 #include "driver/migration/migration_src.h"
 #include "driver/migration/postcopy.h"
 #include "driver/migration/round_log.h"
+#include "driver/migration/slots.h"
 
 static const char *const phase_names[_MIGRATION_PHASE_MAX] = {
         [MIGRATION_PHASE_BEGIN] = "begin",
@@ -120,6 +121,7 @@ void migration_end(Migration *migration, bool success) {
         domain->migration = NULL;
         domain->handing_over = false;
         g_clear_pointer(&domain->migration_saved, json_object_put);
+        slots_release(migration);
         job_end(&domain->job);
         guest_save(guests, domain);
         guest_drop_if_gone(guests, domain);
@@ -188,7 +190,10 @@ int migration_check(Migration *migration, GError **reterr) {
 }
 
 uint64_t migration_speed_limit(const Migration *migration) {
-        return (migration->params.bandwidth_mib ? migration->params.bandwidth_mib : migration->domain->max_speed_mib) * MIB;
+        uint64_t own = (migration->params.bandwidth_mib ? migration->params.bandwidth_mib : migration->domain->max_speed_mib) * MIB;
+        uint64_t share = slots_share(migration->context);
+
+        return own == 0 || (share > 0 && share < own) ? share : own;
 }
 
 uint64_t migration_bandwidth(const Migration *migration, const EngineStats *stats) {

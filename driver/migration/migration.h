@@ -64,6 +64,10 @@ typedef struct MigrationContext {
         unsigned port_min, port_max;
         uint64_t idle_usec; /* a peer silent for so long is lost; 0: the engine's default */
         const char *policy; /* migration_policy of the configuration; NULL: balanced */
+        unsigned max_outgoing;   /* at a time; 0: no limit */
+        uint64_t bandwidth_mib;  /* MiB/s that outgoing migrations share; 0: no limit */
+        unsigned outgoing;       /* that have a slot now (slots.h) */
+        FiberCond slot_free;
         uint64_t device_state_bytes; /* of the last migration, QEMU's own RAM not counted; 0: not yet */
         uint64_t overhead_usec; /* what a switchover costs beside sending, as measured (decide_learn()); 0: not yet */
 } MigrationContext;
@@ -104,6 +108,7 @@ struct Migration {
         PolicyConfig policy;        /* source: what decide_configure() made of all that was said */
         PolicyHistory history;
         PolicyDecision decision;    /* the last one */
+        bool queued, has_slot;      /* waits for one of the host's slots; has one */
         bool news;                  /* a round has ended since the policy was asked */
         GString *round_log;         /* round_log.h; NULL: none */
         EngineStats stats;

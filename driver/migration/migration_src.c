@@ -25,6 +25,7 @@
 #include "driver/base/log.h"
 #include "driver/migration/cookie.h"
 #include "driver/migration/decide.h"
+#include "driver/migration/slots.h"
 #include "driver/migration/postcopy.h"
 #include "driver/migration/postcopy_src.h"
 #include "driver/qemu/direct_io.h"
@@ -101,6 +102,7 @@ int migration_src_begin(MigrationContext *context, Domain *domain, const void *c
                         char **ret_cookie, unsigned *ret_cookie_length, char **ret_xml, GError **reterr) {
         g_autoptr(QemuCaps) caps = NULL;
         g_autofree char *xml = NULL;
+        g_autoptr(Migration) keep = NULL;
         Migration *migration = NULL;
         int r;
 
@@ -128,7 +130,12 @@ int migration_src_begin(MigrationContext *context, Domain *domain, const void *c
         if (r < 0)
                 return r;
         migration->id = g_uuid_string_random();
-        r = storage_src_begin(migration, reterr);
+        keep = migration_ref(migration);
+        r = slots_take(migration, reterr);
+        if (r >= 0 && !domain->qemu)
+                r = src_not_running(domain, reterr);
+        if (r >= 0)
+                r = storage_src_begin(migration, reterr);
         if (r < 0) {
                 migration_end(migration, false);
                 return r;

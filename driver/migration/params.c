@@ -12,18 +12,29 @@
          VIR_MIGRATE_NON_SHARED_INC | VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES | VIR_MIGRATE_AUTO_CONVERGE | \
          VIR_MIGRATE_POSTCOPY | VIR_MIGRATE_POSTCOPY_RESUME)
 
-/* What a user writes for each flag, to name it in an error. */
+/* What a user writes for each flag that is refused, and why it is. docs/virsh-migrate.md has the same for readers. */
 static const struct {
         unsigned flag;
-        const char *option;
+        const char *option, *why;
 } flag_options[] = {
-        { VIR_MIGRATE_TUNNELLED, "--tunnelled" },
-        { VIR_MIGRATE_OFFLINE, "--offline" },
-        { VIR_MIGRATE_COMPRESSED, "--compressed" },
-        { VIR_MIGRATE_RDMA_PIN_ALL, "--rdma-pin-all" },
-        { VIR_MIGRATE_TLS, "--tls" },
-        { VIR_MIGRATE_PARALLEL, "--parallel" },
-        { 1u << 20, "--zerocopy" }, /* VIR_MIGRATE_ZEROCOPY, younger than the headers that we build with */
+        { VIR_MIGRATE_TUNNELLED, "--tunnelled", N_("memory never travels over the libvirt connection") },
+        { VIR_MIGRATE_COMPRESSED, "--compressed", N_("memory is not compressed") },
+        { VIR_MIGRATE_RDMA_PIN_ALL, "--rdma-pin-all", N_("there is no RDMA channel") },
+        { VIR_MIGRATE_TLS, "--tls", N_("memory is not encrypted: use a network that is, or a VPN") },
+        { VIR_MIGRATE_PARALLEL, "--parallel", N_("memory has one connection") },
+        { 1u << 20, "--zerocopy", N_("memory is sent with copies in the kernel") }, /* VIR_MIGRATE_ZEROCOPY, younger than our headers */
+        { VIR_MIGRATE_OFFLINE, "--offline", N_("copy the definition with dumpxml and define") },
+};
+
+/* The same for typed parameters, by the start of their names. */
+static const struct {
+        const char *name, *why;
+} param_reasons[] = {
+        { "compression", N_("memory is not compressed") },
+        { "parallel.", N_("memory has one connection") },
+        { "tls.", N_("memory is not encrypted") },
+        { "bandwidth.avail", N_("the bandwidth of the last phase is measured, not told") },
+        { "graphics_uri", N_("clients of the guest's display are not told where it goes") },
 };
 
 void migration_params_clear(MigrationParams *params) {
@@ -43,8 +54,8 @@ static int check_flags(unsigned flags, GError **reterr) {
         for (size_t i = 0; i < G_N_ELEMENTS(flag_options); i++)
                 if (rest & flag_options[i].flag)
                         return error_set(reterr, VIR_ERR_ARGUMENT_UNSUPPORTED,
-                                         _("migration with '%s' is not supported by this version of Ferry: leave it out"),
-                                         flag_options[i].option);
+                                         _("migration with '%s' is not supported, leave it out: %s"),
+                                         flag_options[i].option, _(flag_options[i].why));
         if (rest)
                 return error_set(reterr, VIR_ERR_INVALID_ARG, _("unknown migration flags 0x%x"), rest);
         if (flags & VIR_MIGRATE_POSTCOPY_RESUME && !(flags & VIR_MIGRATE_POSTCOPY))
@@ -127,6 +138,11 @@ static int take_param(const virTypedParameter *param, MigrationParams *params, G
                 return take_percent(param, &params->throttle_initial, reterr);
         if (strcmp(param->field, VIR_MIGRATE_PARAM_AUTO_CONVERGE_INCREMENT) == 0)
                 return take_percent(param, &params->throttle_increment, reterr);
+        for (size_t i = 0; i < G_N_ELEMENTS(param_reasons); i++)
+                if (g_str_has_prefix(param->field, param_reasons[i].name))
+                        return error_set(reterr, VIR_ERR_ARGUMENT_UNSUPPORTED,
+                                         _("migration parameter '%s' is not supported, leave it out: %s"), param->field,
+                                         _(param_reasons[i].why));
         return error_set(reterr, VIR_ERR_ARGUMENT_UNSUPPORTED,
                          _("migration parameter '%s' is not supported by this version of Ferry: leave it out"), param->field);
 }

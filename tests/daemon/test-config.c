@@ -111,7 +111,7 @@ static void test_example(void **state) {
         int r = config_parse(&config, "virtferryd.conf", uncommented, &error);
         if (r < 0)
                 fail_msg("%s", error->message);
-        assert_int_equal(n, 28);
+        assert_int_equal(n, 30);
         assert_string_equal(config.ram_huge, "advise");
         assert_string_equal(config.save_image_format, "raw");
         assert_string_equal(config.restore_mode, "lazy");

@@ -173,6 +173,14 @@ class Policy(case.LiveCase):
         self.assertEqual(stats.get('auto_converge_throttle', 0), 0)
         self.assertRegex(stats['ferry.decision'], 'stop-and-copy: ')
 
+    def test_fast_postcopy(self):
+        """One round, then the guest runs at the destination while the rest arrives."""
+        self.write('fast')
+        self.assertIsNone(self.move('postcopy', libvirt.VIR_MIGRATE_POSTCOPY))
+        stats = self.arrived('postcopy')
+        self.assertRegex(stats['ferry.decision'], '^postcopy: the rounds that come before postcopy are done')
+        self.assertEqual(stats.get('auto_converge_throttle', 0), 0)
+
     # where a policy is said
 
     def test_metadata(self):
@@ -246,6 +254,45 @@ class Policy(case.LiveCase):
         for words in (r'Job type: +Completed', r'Operation: +Outgoing migration', r'Total downtime: +\d+', r'Setup time', r'Normal pages', r'Iteration'):
             self.assertRegex(text, words)
         self.assertRegex(re.sub(r'\s+', ' ', text), r'Memory remaining: 0')
+
+
+class Queue(case.LiveCase):
+    """More migrations than the host lets go at a time, over bandwidth that they share."""
+
+    MEMORY_MIB = 192
+    FILL_MIB = 16
+
+    def test_queue(self):
+        alpha, beta = self.bed.alpha, self.bed.beta
+        with open(os.path.join(alpha.root, 'etc/libvirt/virtferryd.conf'), 'a', encoding='utf-8') as config:
+            config.write('migration_max_outgoing = 2\nmigration_bandwidth = 30\n')
+        alpha.stop()
+        alpha.start()
+        names = ['one', 'two', 'three']
+        for name in names:
+            self.bed.boot(alpha, self.xml(name=name), self.FILL_MIB)
+        processes = [alpha.virsh_start('migrate', '--live', name, '--desturi', beta.uri, '--migrateuri', f'tcp://{beta.address}') for name in names]
+        for process in processes:
+            self.addCleanup(process.stdout.close)
+        waiting = hosts.wait_for('one that waits', lambda: [name for name in names if alpha.job(name).get('ferry.queued')], 20)
+        self.assertEqual(len(waiting), 1)
+        self.assertEqual(alpha.state(waiting[0]), 'running')
+        # Two that run share the bandwidth.
+        running = [name for name in names if name not in waiting]
+        hosts.wait_for('the others', lambda: all(alpha.job(name).get('memory_bps', 0) > 0 for name in running), 20)
+        for name in running:
+            self.assertLess(alpha.job(name).get('memory_bps', 0), 24 << 20)
+        # A wait can be ended.
+        alpha.virsh('domjobabort', waiting[0])
+        for name, process in zip(names, processes):
+            output, _ = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 1 if name in waiting else 0, output)
+            if name in waiting:
+                self.assert_reads(output, 'aborted')
+        self.assertEqual(sorted(beta.running()), sorted(running))
+        self.assertEqual(alpha.running(), waiting)
+        for pid in alpha.pids_of('qemu-system') + beta.pids_of('qemu-system'):
+            self.assertEqual(self.control.command('verify', 60, pid=pid)['bad'], '0')
 
 
 if __name__ == '__main__':
