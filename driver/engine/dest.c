@@ -215,7 +215,8 @@ Dest *dest_free(Dest *dest) {
         dest_accept_cut(dest);
         populate_free(dest->populate);
         /* A guest that runs here must not read what is not there: it waits for the next engine. */
-        if (dest->fault && dest->switched && dest->state >= DEST_COMMITTED && dest->state <= DEST_DONE && !dest->finished)
+        bool lives = dest->switched && dest->state >= DEST_COMMITTED && dest->state <= DEST_DONE && !dest->finished;
+        if (dest->fault && lives)
                 dest->fault = fault_detach(dest->fault);
         else
                 dest->fault = fault_free(dest->fault);

@@ -99,7 +99,8 @@ static void source_failed(void *userdata, int error) {
         Dest *dest = userdata;
         g_autoptr(GError) failure = NULL;
         if (error == -ENOMEM || error == -ENOSPC || error == -EFAULT)
-                error_set(&failure, VIR_ERR_NO_MEMORY, _("no memory is left for the guest: give the host more, or free some"));
+                error_set(&failure, VIR_ERR_NO_MEMORY,
+                          _("no memory is left for the guest: give the host more, or free some"));
         else
                 error_set_errno(&failure, error, _("page faults of the guest cannot be answered"));
         log_debug("%s", failure->message);
@@ -165,8 +166,9 @@ static int decode_runs(Dest *dest, PlaceFrame *frame, const WireHeader *header) 
                 if (r < 0)
                         return r;
                 uint64_t page_bytes = blocks[run->block].page_bytes;
-                if (run->kind != WIRE_KIND_LARGE && (run->offset_bytes % page_bytes != 0 || wire_run_bytes(run) % page_bytes != 0))
-                        return -EPROTO; /* after the switch pages come whole */
+                bool whole = run->offset_bytes % page_bytes == 0 && wire_run_bytes(run) % page_bytes == 0;
+                if (run->kind != WIRE_KIND_LARGE && !whole) /* after the switch pages come whole */
+                        return -EPROTO;
                 if (run->kind == WIRE_KIND_DATA)
                         data_bytes += wire_run_bytes(run);
         }
@@ -263,7 +265,8 @@ int dest_place_pages(Dest *dest, Channel *channel, PlaceFrame *frame, const Wire
                 pages += claim->count * dest->blocks[claim->block].ram.page_bytes / WIRE_PAGE_BYTES;
         }
         if (r == -EFAULT || r == -ENOSPC || r == -ENOMEM) {
-                error_set(reterr, VIR_ERR_NO_MEMORY, _("no memory is left for the guest: give the host more, or free some"));
+                error_set(reterr, VIR_ERR_NO_MEMORY,
+                          _("no memory is left for the guest: give the host more, or free some"));
                 return -ENOMEM;
         }
         pthread_mutex_lock(&dest->lock);
@@ -303,7 +306,8 @@ void dest_urgent_receive(Dest *dest, Channel *channel) {
                 switched = dest->switched;
                 pthread_mutex_unlock(&dest->lock);
                 /* Nobody asks before the switch. */
-                r = header.type == WIRE_PAGES && switched ? dest_place_pages(dest, channel, frame, &header, &error) : -EPROTO;
+                bool fits = header.type == WIRE_PAGES && switched;
+                r = fits ? dest_place_pages(dest, channel, frame, &header, &error) : -EPROTO;
         } while (r >= 0);
         dest_place_frame_free(frame);
 

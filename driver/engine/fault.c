@@ -87,14 +87,14 @@ static int answer_present(Fault *fault, unsigned index, uint64_t page) {
         return stop > page + 1 ? fault_map_pages(fault, index, page + 1, stop - page - 1) : 0;
 }
 
-/* Whether it was before the start, and is answered: memory as it is. What is STALE already (an engine that takes over,
- * or the moment of the switch) is never right as it is. */
+/* Whether it was before the start. Then memory is mapped as it is; but what is STALE already (an engine that takes
+ * over, or the moment of the switch) is never right as it is, and nobody may be asked for it before claims count:
+ * fault_start() wakes the thread, and it comes again. */
 static bool answer_early(Fault *fault, unsigned index, uint64_t page, int *ret_error) {
         bool hole = false;
         pthread_mutex_lock(&fault->start_lock);
-        bool early = !atomic_load(&fault->started) &&
-                     page_states_get(fault->blocks[index].states, page) != PAGE_STALE;
-        if (early)
+        bool early = !atomic_load(&fault->started);
+        if (early && page_states_get(fault->blocks[index].states, page) != PAGE_STALE)
                 *ret_error = fault_map_one(fault, index, page, &hole);
         pthread_mutex_unlock(&fault->start_lock);
         return early;
@@ -308,7 +308,9 @@ int fault_start(Fault *fault) {
 /* ---- placing ---- */
 
 bool fault_claim(Fault *fault, unsigned block, uint64_t page) {
-        if (!page_states_move(fault->blocks[block].states, page, PAGE_STALE, PAGE_INFLIGHT))
+        /* Before the start the page table is not final, and nobody was asked for anything. */
+        if (!atomic_load(&fault->started) ||
+            !page_states_move(fault->blocks[block].states, page, PAGE_STALE, PAGE_INFLIGHT))
                 return false;
         atomic_fetch_add(&fault->inflight, 1);
         return true;

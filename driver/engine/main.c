@@ -142,7 +142,8 @@ static EngineRamBlock *parse_dest(Helper *helper, CtlCall *call, json_object *ar
                                   size_t n_fds, EngineDestArgs *ret_args) {
         EngineDestArgs args = { .device_state_fd = -EBADF, .commit_fd = -EBADF, .uffd = -EBADF };
         if (helper->source || helper->dest || !parse_token(arguments, args.token)) {
-                reply_error(call, VIR_ERR_INVALID_ARG, _("the migration engine was asked for something that it cannot do"));
+                reply_error(call, VIR_ERR_INVALID_ARG,
+                            _("the migration engine was asked for something that it cannot do"));
                 return NULL;
         }
         EngineRamBlock *blocks = parse_blocks(arguments, fds, n_fds, &args.n_blocks);
@@ -362,7 +363,8 @@ static void cmd_source_set_throttle(Helper *helper, CtlCall *call, json_object *
 static void cmd_source_stop_and_copy(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
         if (n_fds != 1)
                 return reply_error(call, VIR_ERR_INVALID_ARG, _("the migration engine was given no source of the device state"));
-        source_stop_and_copy(helper->source, FD_STEAL(fds[0]), json_get_bool(arguments, "postcopy", false), call);
+        bool postcopy = json_get_bool(arguments, "postcopy", false);
+        source_stop_and_copy(helper->source, FD_STEAL(fds[0]), postcopy, call);
 }
 
 static void cmd_source_commit(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {

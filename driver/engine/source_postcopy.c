@@ -186,7 +186,8 @@ static int serve_neighbours(Source *source, unsigned block, uint64_t page) {
         Piece piece = { block, page + 1, 0, false };
         pthread_mutex_lock(&source->left_lock);
         PageSet *left = &source->current[block];
-        while (piece.count < most && piece.first + piece.count < left->n_pages && page_set_has(left, piece.first + piece.count))
+        uint64_t end = MIN(piece.first + most, left->n_pages);
+        while (piece.first + piece.count < end && page_set_has(left, piece.first + piece.count))
                 piece.count++;
         if (piece.count > 0)
                 page_set_remove(left, piece.first, piece.count);
@@ -272,7 +273,9 @@ static int take_lacking(Source *source, const WireHeader *header) {
         int r = channel_recv_bytes(source->channel, bytes, header->length_bytes);
         if (r < 0)
                 return r;
-        return header->count < source->n_blocks ? wire_set_decode(bytes, header->length_bytes, &source->current[header->count]) : -EPROTO;
+        if (header->count >= source->n_blocks)
+                return -EPROTO;
+        return wire_set_decode(bytes, header->length_bytes, &source->current[header->count]);
 }
 
 /* Asks the destination what it lacks. */
@@ -473,7 +476,8 @@ int source_adopt_memory(Source *source, GError **reterr) {
         for (unsigned i = 0; i < source->n_blocks; i++) {
                 int r = extents_scan(source->blocks[i].fd, source->blocks[i].page_bytes, &source->exists[i]);
                 if (r < 0)
-                        return error_set_errno(reterr, r, _("cannot find the extents of RAM block '%s'"), source->blocks[i].id);
+                        return error_set_errno(reterr, r, _("cannot find the extents of RAM block '%s'"),
+                                               source->blocks[i].id);
         }
         return 0;
 }

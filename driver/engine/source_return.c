@@ -31,7 +31,8 @@ static int take_running_postcopy(Source *source, uint64_t resume_usec) {
         if (!ok)
                 return -EPROTO;
         if (!told)
-                ctl_event(source->ctl, "running", json_add_uint64(json_object_new_object(), "resume-usec", resume_usec), false);
+                ctl_event(source->ctl, "running",
+                          json_add_uint64(json_object_new_object(), "resume-usec", resume_usec), false);
         return 0;
 }
 

@@ -68,7 +68,8 @@ int source_setup_sets(Source *source, GError **reterr) {
         for (unsigned i = 0; i < source->n_blocks; i++) {
                 if (source->args.postcopy && source->blocks[i].page_bytes > WIRE_PAYLOAD_MAX)
                         return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                         _("RAM block '%s' has pages that are too large for postcopy"), source->blocks[i].id);
+                                         _("RAM block '%s' has pages that are too large for postcopy"),
+                                         source->blocks[i].id);
                 int r = page_set_init(&source->current[i], source->blocks[i].n_pages);
                 if (r >= 0)
                         r = page_set_init(&source->next[i], source->blocks[i].n_pages);

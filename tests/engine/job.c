@@ -356,7 +356,8 @@ void job_replace_dest(Job *job) {
         g_autoptr(GError) error = NULL;
         engine_end(job->dest.engine);
         engine_unref(job->dest.engine);
-        assert_ok(engine_new(fiber_event(), ENGINE_HELPER, "dest", -1, &callbacks, job, &job->dest.engine, &error), error);
+        assert_ok(engine_new(fiber_event(), ENGINE_HELPER, "dest", -1, &callbacks, job, &job->dest.engine, &error),
+                  error);
         EngineDestArgs args;
         fill_dest_args(job, &args);
         assert_ok(engine_dest_adopt(job->dest.engine, &args, true, &error), error);

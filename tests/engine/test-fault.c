@@ -272,6 +272,27 @@ static void test_next_engine(void **state) {
         close_scene(&scene);
 }
 
+/* A thread that touches a missing page before the start gets neither what is there nor an answer of the page source. */
+static void test_stale_before_start(void **state) {
+        Scene scene;
+        uint64_t value = 0;
+        open_scene(&scene, ENGINE_RAM_SPARSE);
+        fill(&scene, 4, 1, PAGE_STALE);
+        standin_read_begin(&scene.guest, 4 * PAGE);
+        assert_false(standin_read_end(&scene.guest, SHORT_MSEC, &value));
+        assert_int_equal(scene.n_asked, 0);
+        assert_false(fault_claim(scene.fault, 0, 4));
+        assert_int_equal(fault_start(scene.fault), 0);
+        assert_asked(&scene, 4);
+        assert_true(fault_claim(scene.fault, 0, 4));
+        *(uint64_t *) (scene.ram.map + 4 * PAGE) = 40;
+        fault_placed(scene.fault, 0, 4, 1);
+        assert_true(standin_read_end(&scene.guest, LONG_MSEC, &value));
+        assert_int_equal(value, 40);
+        assert_int_equal(fault_lacking(scene.fault), 0);
+        close_scene(&scene);
+}
+
 /* Freed while somebody waits: nobody is left hanging. */
 static void test_free_wakes(void **state) {
         Scene scene;
@@ -295,6 +316,7 @@ int main(void) {
                 cmocka_unit_test(test_mapped_early),
                 cmocka_unit_test(test_discarded),
                 cmocka_unit_test(test_next_engine),
+                cmocka_unit_test(test_stale_before_start),
                 cmocka_unit_test(test_free_wakes),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -259,9 +259,9 @@ FIBER_TEST(test_kill_complete) {
 static bool switch_broken(Job *job) {
         g_autoptr(GError) error = NULL;
         standin_stop(&job->guest);
-        bool ok = engine_source_stop_and_copy(job->source.engine, job->device_in, true, 10 * USEC_PER_SEC, &error) >= 0 &&
-                  job_wait(job, &job->dest.ready) && engine_dest_loaded(job->dest.engine, NULL) >= 0 &&
-                  job_wait(job, &job->source.ready);
+        int stopped = engine_source_stop_and_copy(job->source.engine, job->device_in, true, 10 * USEC_PER_SEC, &error);
+        bool ok = stopped >= 0 && job_wait(job, &job->dest.ready) &&
+                  engine_dest_loaded(job->dest.engine, NULL) >= 0 && job_wait(job, &job->source.ready);
         if (!ok)
                 return false;
         int r = engine_source_commit(job->source.engine, 10 * USEC_PER_SEC, NULL);
@@ -354,8 +354,11 @@ static void listen_both(Job *job, Comeback *comeback) {
 
 static void come_back(Job *job, Comeback *comeback) {
         g_autoptr(GError) error = NULL;
-        if (engine_attach(fiber_event(), comeback->source_path, "source", job_callbacks(), job, &job->source.engine, &error) < 0 ||
-            engine_attach(fiber_event(), comeback->dest_path, "dest", job_callbacks(), job, &job->dest.engine, &error) < 0)
+        const EngineCallbacks *callbacks = job_callbacks();
+        int r = engine_attach(fiber_event(), comeback->source_path, "source", callbacks, job, &job->source.engine, &error);
+        if (r >= 0)
+                r = engine_attach(fiber_event(), comeback->dest_path, "dest", callbacks, job, &job->dest.engine, &error);
+        if (r < 0)
                 fail_msg("%s", error->message);
         assert_true(engine_is_source(job->source.engine));
         assert_false(engine_is_source(job->dest.engine));
