@@ -220,13 +220,15 @@ static void read_order(Load *load) {
         }
 }
 
-/* What is there already, after another engine's end. */
-static uint64_t count_valid(const Load *load) {
+/* What is there already, after another engine's end. What that one had claimed is missing again, before any fault is answered. */
+static uint64_t count_valid(Load *load) {
         uint64_t bytes = 0;
 
         for (unsigned i = 0; i < load->n_blocks; i++)
-                for (uint64_t page = 0; page < load->blocks[i].ram.n_pages; page++)
+                for (uint64_t page = 0; page < load->blocks[i].ram.n_pages; page++) {
+                        (void) page_states_move(&load->blocks[i].states, page, PAGE_INFLIGHT, PAGE_STALE);
                         bytes += page_states_get(&load->blocks[i].states, page) == PAGE_VALID ? load->blocks[i].ram.page_bytes : 0;
+                }
         return bytes;
 }
 

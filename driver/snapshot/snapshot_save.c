@@ -105,8 +105,11 @@ static int save_run(Snapshot *snapshot, const SnapshotSaveArgs *args, const char
         int r;
 
         r = snapshot_file_create(args->path, args->bypass_cache, &image_fd, &snapshot->temporary, reterr);
-        if (r >= 0)
-                r = snapshot_start_engine(snapshot, reterr);
+        if (r < 0)
+                return r;
+        /* Twice: a restarted daemon has to know the file, and then the engine as well. */
+        snapshot_set_phase(snapshot, SNAPSHOT_PHASE_SAVING);
+        r = snapshot_start_engine(snapshot, reterr);
         if (r < 0)
                 return r;
         snapshot_set_phase(snapshot, SNAPSHOT_PHASE_SAVING);

@@ -347,6 +347,7 @@ class KilledSaving(Saved):
         output, _ = process.communicate(timeout=60)
         if self.alpha.daemon is None:
             self.alpha.start()
+            self.alpha.virsh('domcapabilities')  # asks QEMU, by a process of its own
 
         def settled():
             state = self.alpha.state(self.NAME)
@@ -372,7 +373,7 @@ class KilledSaving(Saved):
                 self.check_goes_on(process)
 
     def test_daemon(self):
-        for point in (0, 1 << 20, 60 << 20):
+        for point in (1, 1 << 20, 60 << 20):
             with self.subTest(point=point):
                 process = self.begin(point)
                 self.alpha.stop(signal.SIGKILL)
@@ -397,7 +398,8 @@ class KilledSaving(Saved):
 class Lazy(Saved):
     """The guest runs before its memory is read, from a file system where each read takes a while; meanwhile things happen."""
 
-    DELAY_MSEC = 6
+    DELAY_MSEC = 4
+    FILL_MIB = 64
 
     @classmethod
     def setUpClass(cls):
@@ -517,6 +519,7 @@ class Lazy(Saved):
                         self.kill('virt-ferry-engine')
                     self.alpha.start()
                     self.assertEqual(self.alpha.state(self.NAME), 'running')
+                    self.alpha.virsh('domcapabilities')
                     self.finish()
                     self.alpha.virsh('destroy', self.NAME)
 
@@ -525,6 +528,7 @@ class Lazy(Saved):
         self.begin(0.1)
         self.alpha.stop()
         self.alpha.start()
+        self.alpha.virsh('domcapabilities')
         self.finish()
 
     def test_ends(self):
@@ -536,7 +540,7 @@ class Lazy(Saved):
                 self.begin(0.1)
                 end()
                 hosts.wait_for('the end of the guest', lambda: self.alpha.state(self.NAME) == 'shut off', 20)
-                hosts.wait_for('processes to end', lambda: not self.alpha.processes(), 20)
+                hosts.wait_for('processes to end', lambda: not self.alpha.processes(), 30)
                 self.assertEqual(self.tables(), [])
         for program in ('virt-ferry-engine', 'qemu-system'):
             with self.subTest(early=program):
@@ -546,7 +550,7 @@ class Lazy(Saved):
                 self.kill(program)
                 process.communicate(timeout=60)
                 self.assertNotEqual(process.returncode, 0)
-                hosts.wait_for('processes to end', lambda: not self.alpha.processes(), 20)
+                hosts.wait_for('processes to end', lambda: not self.alpha.processes(), 30)
         self.begin()
         self.finish()
 
@@ -565,7 +569,7 @@ class Lazy(Saved):
         self.alpha.virsh('restore', os.path.join(self.slow, 'image'))
         hosts.wait_for('the end of the guest', lambda: self.alpha.state(self.NAME) == 'shut off', 60)
         self.assertIn('crashed', self.alpha.virsh('domstate', self.NAME, '--reason'))
-        hosts.wait_for('processes to end', lambda: not self.alpha.processes(), 20)
+        hosts.wait_for('processes to end', lambda: not self.alpha.processes(), 30)
 
 
 if __name__ == '__main__':
