@@ -179,8 +179,13 @@ static const EngineCallbacks engine_callbacks = { .failed = on_failed, .postcopy
 int snapshot_start_engine(Snapshot *snapshot, GError **reterr) {
         Domain *domain = snapshot->domain;
         int log_fd = domain->qemu ? qemu_log_fd(domain->qemu) : -EBADF;
+        g_autoptr(GError) error = NULL;
 
         snapshot->engine = engine_unref(snapshot->engine);
-        return engine_new(snapshot->context->guests->event, snapshot->context->engine_helper, domain->name, log_fd, &engine_callbacks, snapshot,
+        int r = engine_new(snapshot->context->guests->event, snapshot->context->engine_helper, domain->name, log_fd, &engine_callbacks, snapshot,
                           &snapshot->engine, reterr);
+        /* Where the daemon is a service, its end must not take the helper along that a guest depends on. */
+        if (r >= 0 && guest_scope(snapshot->context->guests, domain, "job", engine_pid(snapshot->engine), &error) < 0)
+                log_debug("the helper of domain '%s' stays in the daemon's control group, ignoring: %s", domain->name, error->message);
+        return r;
 }
