@@ -178,7 +178,7 @@ static int set_running_speed(Migration *migration, bool postcopy, uint64_t limit
         if (migration->incoming || !migration->engine)
                 return 0;
         if (postcopy && migration->params.flags & VIR_MIGRATE_POSTCOPY && !migration->engine_failed &&
-            (migration->phase == MIGRATION_PHASE_PRECOPY || migration->phase == MIGRATION_PHASE_POSTCOPY))
+            migration->phase >= MIGRATION_PHASE_PRECOPY && migration->phase <= MIGRATION_PHASE_POSTCOPY)
                 return engine_source_set_postcopy_bandwidth(migration->engine, bytes, reterr);
         if (!postcopy && migration->phase == MIGRATION_PHASE_PRECOPY && !migration->paused)
                 return engine_source_set_bandwidth(migration->engine, bytes, reterr);
