@@ -290,7 +290,7 @@ int dest_abandon(Dest *dest, const char *reason, GError **reterr) {
         return 0;
 }
 
-void dest_refuse(Dest *dest, bool *ret_committed) {
+void dest_refuse(Dest *dest, const char *reason, bool *ret_committed) {
         pthread_mutex_lock(&dest->lock);
         bool committed = dest->state == DEST_COMMITTED || dest->state == DEST_RUNNING || dest->state == DEST_DONE;
         if (!committed)
@@ -302,7 +302,8 @@ void dest_refuse(Dest *dest, bool *ret_committed) {
         (void) eventfd_write(dest->stop_fd, 1);
         g_autoptr(Channel) channel = dest_get_channel(dest);
         if (channel) {
-                (void) frame_send_text(channel, WIRE_ERROR, VIR_ERR_OPERATION_ABORTED, _("the destination has given up the migration"));
+                (void) frame_send_text(channel, WIRE_ERROR, VIR_ERR_OPERATION_ABORTED,
+                                       reason ?: _("the destination has given up the migration"));
                 channel_shutdown(channel);
         }
 }

@@ -34,8 +34,9 @@ int dest_loaded(Dest *dest, GError **reterr);
 int dest_running(Dest *dest, uint64_t resume_usec, GError **reterr);
 /* After COMMIT: the guest is gone and will never run here; the source is told. */
 int dest_abandon(Dest *dest, const char *reason, GError **reterr);
-/* Never start, unless COMMIT had arrived before: then *ret_committed and nothing else happens. */
-void dest_refuse(Dest *dest, bool *ret_committed);
+/* Never start, unless COMMIT had arrived before: then *ret_committed and nothing else happens. The source is told the
+ * reason, which may be NULL. */
+void dest_refuse(Dest *dest, const char *reason, bool *ret_committed);
 /* Nobody is there who could start the guest: COMMIT is not answered. For good: before COMMIT the job fails, and the
  * source is told. */
 void dest_daemon_gone(Dest *dest, bool for_good);

@@ -505,9 +505,10 @@ int engine_dest_abandon(Engine *engine, const char *reason, GError **reterr) {
                     CALL_USEC, NULL, reterr);
 }
 
-int engine_dest_refuse(Engine *engine, bool *ret_committed, GError **reterr) {
+int engine_dest_refuse(Engine *engine, const char *reason, bool *ret_committed, GError **reterr) {
         g_autoptr(json_object) result = NULL;
-        int r = call(engine, "dest-refuse", NULL, NULL, 0, CALL_USEC, &result, reterr);
+        int r = call(engine, "dest-refuse", json_add_string(json_object_new_object(), "reason", reason), NULL, 0,
+                     CALL_USEC, &result, reterr);
         if (r < 0)
                 return r;
         *ret_committed = json_get_bool(result, "committed", false);

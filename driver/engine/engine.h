@@ -186,8 +186,8 @@ int engine_dest_running(Engine *engine, uint64_t resume_usec, GError **reterr);
  * `abandoned` and may resume. Fiber; returns when the frame is on the wire. */
 int engine_dest_abandon(Engine *engine, const char *reason, GError **reterr);
 /* Destination: never start. Closes the data connection, so that no COMMIT can arrive any more. *ret_committed tells whether one had arrived before
- * (then nothing was closed and the guest belongs here). Fiber. */
-int engine_dest_refuse(Engine *engine, bool *ret_committed, GError **reterr);
+ * (then nothing was closed and the guest belongs here). reason is what the source's user reads; NULL: none. Fiber. */
+int engine_dest_refuse(Engine *engine, const char *reason, bool *ret_committed, GError **reterr);
 
 /* Destination, a new helper in place of one that ended after COMMIT in postcopy: takes over RAM, page table (states_fd)
  * and uffd (pidfd_getfd() from QEMU), as args say (token, addresses, ports, device_state_fd and commit_fd are not

@@ -284,7 +284,7 @@ static void cmd_dest_abandon(Helper *helper, CtlCall *call, json_object *argumen
 
 static void cmd_dest_refuse(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
         bool committed = false;
-        dest_refuse(helper->dest, &committed);
+        dest_refuse(helper->dest, json_get_string(arguments, "reason"), &committed);
         ctl_reply(call, json_add_bool(json_object_new_object(), "committed", committed));
 }
 

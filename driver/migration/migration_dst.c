@@ -59,12 +59,12 @@ static int dst_wait(Migration *migration, const bool *flag, GError **reterr) {
 }
 
 /* Whether the guest is ours although something failed. Afterwards COMMIT cannot arrive any more. */
-static bool dst_settle_commit(Migration *migration) {
+static bool dst_settle_commit(Migration *migration, const GError *why) {
         bool committed = false;
 
         if (migration->committed || !migration->engine)
                 return migration->committed;
-        if (!migration->engine_gone && engine_dest_refuse(migration->engine, &committed, NULL) >= 0)
+        if (!migration->engine_gone && engine_dest_refuse(migration->engine, why ? why->message : NULL, &committed, NULL) >= 0)
                 return committed;
         /* It cannot be asked any more; but it has written down what it acknowledged. */
         engine_end(migration->engine);
@@ -156,7 +156,7 @@ static void settle_fiber(void *userdata) {
         int r;
 
         r = dst_load(migration, &error);
-        if (r >= 0 || dst_settle_commit(migration)) {
+        if (r >= 0 || dst_settle_commit(migration, error)) {
                 migration->committed = true;
                 g_clear_error(&error);
                 r = dst_run(migration, &error);

@@ -58,7 +58,7 @@ FIBER_TEST(test_wrong_token) {
         assert_false(job.dest.failed);
         bool committed = true;
         g_clear_error(&error);
-        assert_int_equal(engine_dest_refuse(job.dest.engine, &committed, &error), 0);
+        assert_int_equal(engine_dest_refuse(job.dest.engine, NULL, &committed, &error), 0);
         assert_false(committed);
         job_assert_guest_free(&job);
         job_close(&job);
@@ -94,7 +94,7 @@ FIBER_TEST(test_nobody_listens) {
         Job job;
         job_open(&job, &small);
         bool committed;
-        assert_int_equal(engine_dest_refuse(job.dest.engine, &committed, NULL), 0);
+        assert_int_equal(engine_dest_refuse(job.dest.engine, NULL, &committed, NULL), 0);
         g_autoptr(GError) error = NULL;
         assert_true(job_start(&job, &error) < 0);
         assert_non_null(error);
@@ -153,7 +153,7 @@ FIBER_TEST(test_refuse_when_ready) {
         assert_int_equal(engine_dest_loaded(job.dest.engine, &error), 0);
         assert_true(job_wait(&job, &job.source.ready));
         bool committed = true;
-        assert_int_equal(engine_dest_refuse(job.dest.engine, &committed, &error), 0);
+        assert_int_equal(engine_dest_refuse(job.dest.engine, NULL, &committed, &error), 0);
         assert_false(committed);
         job_wait_failed(&job, &job.source);
         /* Known not to have been sent: the guest may run on. */
@@ -172,7 +172,7 @@ FIBER_TEST(test_refuse_after_commit) {
         assert_true(job_wait(&job, &job.source.ready));
         assert_int_equal(engine_source_commit(job.source.engine, USEC_PER_SEC * 5, NULL), 0);
         bool committed = false;
-        assert_int_equal(engine_dest_refuse(job.dest.engine, &committed, NULL), 0);
+        assert_int_equal(engine_dest_refuse(job.dest.engine, NULL, &committed, NULL), 0);
         assert_true(committed);
         g_autoptr(GError) error = NULL;
         assert_true(engine_source_cancel(job.source.engine, &error) < 0);

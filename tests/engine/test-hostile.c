@@ -93,7 +93,7 @@ static void expect_refusal(Target *target) {
         assert_false(target->committed);
         assert_true(strlen(target->error->message) > 10);
         bool committed = true;
-        assert_int_equal(engine_dest_refuse(target->engine, &committed, NULL), 0);
+        assert_int_equal(engine_dest_refuse(target->engine, NULL, &committed, NULL), 0);
         assert_false(committed);
         channel_free(target->channel);
         engine_unref(target->engine);

@@ -268,7 +268,7 @@ static bool switch_broken(Job *job) {
         bool refused = false, committed = true;
         /* What the daemons do: the destination is asked, over another connection. */
         if (r < 0)
-                refused = engine_dest_refuse(job->dest.engine, &committed, NULL) >= 0 && !committed;
+                refused = engine_dest_refuse(job->dest.engine, NULL, &committed, NULL) >= 0 && !committed;
         if (refused) {
                 (void) engine_source_cancel(job->source.engine, NULL);
                 return false;
