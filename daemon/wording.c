@@ -101,7 +101,8 @@ const Wording *wording_find(virErrorNumber code) {
 }
 
 char *wording_detail(const GError *error) {
-        g_autofree char *bounded = g_strndup(error ? error->message : _("the call failed without a reason"), DETAIL_BYTES_MAX);
+        g_autofree char *bounded =
+                g_strndup(error ? error->message : _("the call failed without a reason"), DETAIL_BYTES_MAX);
 
         return g_utf8_make_valid(bounded, -1);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* How libvirt words each error code, and the subsystem that a client is told it comes from. Tools match on these texts. */
+/* How libvirt words each error code, and the subsystem that a client is told it comes from. Tools match on these
+ * texts. */
 
 #include <glib.h>
 #include <libvirt/virterror.h>

@@ -138,9 +138,13 @@ int driver_domain_undefine(DriverClient *client, const unsigned char *uuid, unsi
                                                     _("cannot undefine transient domain '%s'"), domain->name));
         if (driver_managed_save_exists(driver, domain)) {
                 if (!(flags & VIR_DOMAIN_UNDEFINE_MANAGED_SAVE))
-                        return modify_end(domain, error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                                                            _("cannot undefine domain '%s' with a managed save: say --managed-save to remove it, too"),
-                                                            domain->name));
+                        return modify_end(
+                                domain,
+                                error_set(
+                                        reterr, VIR_ERR_OPERATION_INVALID,
+                                        _("cannot undefine domain '%s' with a managed save: say --managed-save to "
+                                          "remove it, too"),
+                                        domain->name));
                 r = driver_managed_save_remove(driver, domain, reterr);
                 if (r < 0)
                         return modify_end(domain, r);
@@ -225,7 +229,8 @@ int driver_domain_create(DriverClient *client, const unsigned char *uuid, unsign
                               _("domain '%s' is transient: it cannot be started again"), domain->name);
         else if (driver_managed_save_exists(client->driver, domain) && !(flags & VIR_DOMAIN_START_FORCE_BOOT))
                 r = driver_managed_save_start(client->driver, domain, flags, reterr);
-        else if (flags & VIR_DOMAIN_START_FORCE_BOOT && (r = driver_managed_save_remove(client->driver, domain, reterr)) < 0)
+        else if (flags & VIR_DOMAIN_START_FORCE_BOOT &&
+                 (r = driver_managed_save_remove(client->driver, domain, reterr)) < 0)
                 ;
         else
                 r = start(client->driver, domain, domain_def_copy(domain->config), flags, reterr);
@@ -265,7 +270,8 @@ int driver_domain_shutdown(DriverClient *client, const unsigned char *uuid, unsi
 
         r = driver_check_flags(flags, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN, "shutdown", reterr);
         if (r >= 0)
-                r = modify_begin(client, uuid, "shutdown", JOB_ACCESS_DURING_OUT | JOB_ACCESS_IN_POSTCOPY, true, &domain, reterr);
+                r = modify_begin(client, uuid, "shutdown", JOB_ACCESS_DURING_OUT | JOB_ACCESS_IN_POSTCOPY, true,
+                                 &domain, reterr);
         if (r < 0)
                 return r;
         domain->reboot_pending = false;
@@ -328,15 +334,20 @@ int driver_domain_suspend(DriverClient *client, const unsigned char *uuid, GErro
         Domain *domain = NULL;
         int r;
 
-        r = modify_begin(client, uuid, "suspend", JOB_ACCESS_DURING_OUT | JOB_ACCESS_IN_POSTCOPY, true, &domain, reterr);
+        r = modify_begin(client, uuid, "suspend", JOB_ACCESS_DURING_OUT | JOB_ACCESS_IN_POSTCOPY, true, &domain,
+                         reterr);
         if (r < 0)
                 return r;
-        /* QEMU's stop waits for every processor, and one that waits for memory would keep its monitor from answering. */
+        /* QEMU's stop waits for every processor, and one that waits for memory would keep its monitor from
+         * answering. */
         if (domain->migration && domain->migration->phase == MIGRATION_PHASE_POSTCOPY_PAUSED)
-                return modify_end(domain,
-                                  error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                                            _("memory of domain '%s' is missing and its source is not connected (postcopy): resume the migration first"),
-                                            domain->name));
+                return modify_end(
+                        domain,
+                        error_set(
+                                reterr, VIR_ERR_OPERATION_INVALID,
+                                _("memory of domain '%s' is missing and its source is not connected (postcopy): resume "
+                                  "the migration first"),
+                                domain->name));
         if (domain->state == VIR_DOMAIN_SHUTDOWN || domain->state == VIR_DOMAIN_CRASHED)
                 return modify_end(domain, error_set(reterr, VIR_ERR_OPERATION_INVALID,
                                                     _("domain '%s' is shutting down or has crashed"), domain->name));
@@ -351,7 +362,8 @@ int driver_domain_resume(DriverClient *client, const unsigned char *uuid, GError
         r = modify_begin(client, uuid, "resume", JOB_ACCESS_DURING_OUT | JOB_ACCESS_IN_POSTCOPY, true, &domain, reterr);
         if (r < 0)
                 return r;
-        if (domain->migration && !domain->migration->incoming && domain->migration->phase >= MIGRATION_PHASE_STOP_AND_COPY)
+        if (domain->migration && !domain->migration->incoming &&
+            domain->migration->phase >= MIGRATION_PHASE_STOP_AND_COPY)
                 return modify_end(
                         domain,
                         error_set(

@@ -141,7 +141,8 @@ int driver_migrate_finish(DriverClient *client, const DriverMigrateArgs *args, b
         if (r < 0)
                 return r;
         if (args->flags & VIR_MIGRATE_POSTCOPY_RESUME && !cancelled) {
-                Domain *arrived = postcopy_dst_arrived(&client->driver->migrations, args->cookie_in, args->cookie_in_length);
+                Domain *arrived =
+                        postcopy_dst_arrived(&client->driver->migrations, args->cookie_in, args->cookie_in_length);
 
                 if (arrived) {
                         *ret_cookie = (DriverCookie){ 0 };

@@ -40,7 +40,8 @@ void driver_console_release(Driver *driver);
 /* api_migration_job.c: gives up what has not come to an end; each then ends in its own time. */
 void driver_attempts_cancel(Driver *driver);
 
-/* api_save.c: the domain's managed save. Whether there is one; removing it; starting the (inactive) domain from it, flags: VIR_DOMAIN_START_*. */
+/* api_save.c: the domain's managed save. Whether there is one; removing it; starting the (inactive) domain from it,
+ * flags: VIR_DOMAIN_START_*. */
 bool driver_managed_save_exists(const Driver *driver, const Domain *domain);
 int driver_managed_save_remove(const Driver *driver, const Domain *domain, GError **reterr);
 int driver_managed_save_start(Driver *driver, Domain *domain, unsigned flags, GError **reterr);

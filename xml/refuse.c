@@ -21,7 +21,7 @@ static const RefuseHint hints[] = {
         { "<devices><memory>", N_("remove it and give the guest all its memory with <memory>") },
         { "<devices><parallel>", N_("remove it; use <serial>") },
         { "<iothreads>", N_("remove it, and iothread= of the disks' <driver>") },
-        { "<cputune><shares>", N_("remove it, and give the daemon's service a CPUWeight= instead") },
+        { "<cputune><shares>", N_("remove it, and set the CPUWeight= of the guest's scope with systemctl instead") },
         { "<memtune>", N_("remove it; limit the daemon's cgroup instead") },
         { "<blkiotune>", N_("remove it") },
         { "<launchSecurity>", N_("remove it; the memory of encrypted guests cannot be read and so not migrated") },
@@ -32,7 +32,8 @@ static const RefuseHint hints[] = {
         { "<devices><disk> device=floppy", N_("remove it or use a cdrom") },
         { "<devices><disk> bus=usb", N_("use bus 'sata', 'scsi' or 'virtio'") },
         { "<devices><interface> type=direct", N_("use type 'bridge'; macvtap is not supported") },
-        { "<devices><interface> type=vhostuser", N_("use type 'bridge'; memory written by another process cannot be tracked") },
+        { "<devices><interface> type=vhostuser",
+          N_("use type 'bridge'; memory written by another process cannot be tracked") },
         { "<devices><interface> type=hostdev", N_("use type 'bridge'; a host device cannot be live-migrated") },
         { "<devices><video><model> type=qxl", N_("use 'virtio' or 'vga'; there is no SPICE server") },
         { "<devices><graphics> type=spice", N_("use type 'vnc'; there is no SPICE server") },
@@ -60,8 +61,8 @@ int refuse_element(const xmlNode *element, GError **reterr) {
 int refuse_attribute(const xmlNode *element, const char *attribute, GError **reterr) {
         g_autofree char *where = node_where(element);
 
-        return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("attribute '%s' of %s is not supported by Ferry: remove it"),
-                         attribute, where);
+        return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
+                         _("attribute '%s' of %s is not supported by Ferry: remove it"), attribute, where);
 }
 
 int refuse_value(const xmlNode *element, const char *attribute, const char *value, char **accepted, GError **reterr) {
@@ -78,8 +79,8 @@ int refuse_value(const xmlNode *element, const char *attribute, const char *valu
                 hint = refuse_hint(outer);
         }
         if (hint)
-                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("%s %s='%.64s' is not supported by Ferry: %s"), where,
-                                 attribute ?: _("text"), value, hint);
-        return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("%s %s='%.64s' is not supported by Ferry: use '%s'"), where,
-                         attribute ?: _("text"), value, words);
+                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("%s %s='%.64s' is not supported by Ferry: %s"),
+                                 where, attribute ?: _("text"), value, hint);
+        return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("%s %s='%.64s' is not supported by Ferry: use '%s'"),
+                         where, attribute ?: _("text"), value, words);
 }

@@ -21,8 +21,8 @@ static int make_request(sd_bus *bus, const char *sender, const char *action, boo
                                                "CheckAuthorization");
 
         if (r >= 0)
-                r = sd_bus_message_append(request, "(sa{sv})sa{ss}us", "system-bus-name", 1, "name", "s", sender, action, 0,
-                                          interactive ? ALLOW_USER_INTERACTION : 0, "");
+                r = sd_bus_message_append(request, "(sa{sv})sa{ss}us", "system-bus-name", 1, "name", "s", sender,
+                                          action, 0, interactive ? ALLOW_USER_INTERACTION : 0, "");
         if (r < 0) {
                 sd_bus_message_unref(request);
                 return r;

@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <systemd/sd-bus.h>
 
-/* @sender: a unique name on the same bus. @interactive: polkit may ask the user for a password, which can take minutes. Fiber. 1: yes,
- * 0: no, negative errno: polkit cannot be asked. */
+/* @sender: a unique name on the same bus. @interactive: polkit may ask the user for a password, which can take minutes.
+ * Fiber. 1: yes, 0: no, negative errno: polkit cannot be asked. */
 int polkit_check(sd_bus *bus, const char *sender, const char *action, bool interactive);
 
 typedef void (*PolkitChangedFunc)(void *userdata);

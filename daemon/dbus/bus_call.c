@@ -183,7 +183,8 @@ int bus_append_interfaces(BusCall *call, sd_bus_message *reply, GError **reterr)
 
 /* ---- serving ---- */
 
-/* The method that the message names. Without an interface (D-Bus allows that) the first one with such a method is meant. */
+/* The method that the message names. Without an interface (D-Bus allows that) the first one with such a method is
+ * meant. */
 static const BusMethod *find_method(BusObjectKind kind, const char *interface_name, const char *member,
                                     const BusInterface **ret_interface) {
         const BusInterface *interface = NULL;
@@ -220,10 +221,12 @@ static int serve(BusCall *call, sd_bus_message *reply, GError **reterr) {
                 return bus_fault_set(reterr, BUS_FAULT_UNKNOWN_INTERFACE, _("object '%s' has no interface '%s'"), path,
                                      interface_name);
         if (!method)
-                return bus_fault_set(reterr, BUS_FAULT_UNKNOWN_METHOD, _("object '%s' has no method '%s'"), path, member);
+                return bus_fault_set(reterr, BUS_FAULT_UNKNOWN_METHOD, _("object '%s' has no method '%s'"), path,
+                                     member);
         if (!sd_bus_message_has_signature(call->message, method->in))
-                return bus_fault_set(reterr, BUS_FAULT_INVALID_ARGS, _("method '%s' takes arguments of type '%s', not '%s'"),
-                                     member, method->in, sd_bus_message_get_signature(call->message, true));
+                return bus_fault_set(reterr, BUS_FAULT_INVALID_ARGS,
+                                     _("method '%s' takes arguments of type '%s', not '%s'"), member, method->in,
+                                     sd_bus_message_get_signature(call->message, true));
         return method->func(call, call->message, reply, reterr);
 }
 

@@ -5,8 +5,8 @@
 
 #include "driver/base/clock.h"
 
-/* How long an answer of polkit holds; it also says when its rules have changed. A denial is remembered so that a caller who
- * tries again and again does not keep polkit busy. */
+/* How long an answer of polkit holds; it also says when its rules have changed. A denial is remembered so that a caller
+ * who tries again and again does not keep polkit busy. */
 #define GRANTED_USEC (60 * USEC_PER_SEC)
 #define DENIED_USEC (2 * USEC_PER_SEC)
 

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * A caller: one connection to the bus that has called us, by its unique name. It has what an RPC client has: clients of the driver, which
- * cancel what was begun for it when it leaves the bus; and a quota of calls. What it may do is remembered for a while.
+ * A caller: one connection to the bus that has called us, by its unique name. It has what an RPC client has: clients of
+ * the driver, which cancel what was begun for it when it leaves the bus; and a quota of calls. What it may do is
+ * remembered for a while.
  */
 
 #include <glib.h>

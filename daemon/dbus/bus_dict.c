@@ -99,7 +99,8 @@ static int add_strings(Reader *reader, const char *name, GError **reterr) {
                 return bus_fault_message(reterr, r);
         while ((r = sd_bus_message_at_end(reader->message, false)) == 0) {
                 if (++reader->n_entries > BUS_DICT_MAX)
-                        return error_set(reterr, VIR_ERR_INVALID_ARG, _("more than %d parameters were given"), BUS_DICT_MAX);
+                        return error_set(reterr, VIR_ERR_INVALID_ARG, _("more than %d parameters were given"),
+                                         BUS_DICT_MAX);
                 r = add_string(reader, name, reterr);
                 if (r < 0)
                         return r;
@@ -181,7 +182,8 @@ static int read_entry(Reader *reader, GError **reterr) {
         else if (strlen(contents) == 1 && strchr("iuxtdb", contents[0]))
                 r = add_number(reader, name, contents[0], reterr);
         else
-                r = error_set(reterr, VIR_ERR_INVALID_ARG, _("parameter '%s' has the unknown type '%.16s'"), name, contents);
+                r = error_set(reterr, VIR_ERR_INVALID_ARG, _("parameter '%s' has the unknown type '%.16s'"), name,
+                              contents);
         if (r < 0)
                 return r;
         r = sd_bus_message_exit_container(reader->message);

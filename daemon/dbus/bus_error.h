@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Errors on the bus: as in libvirt-dbus, all that the driver says is org.libvirt.Error with the text that libvirt would show. What concerns
- * the bus and not the driver has D-Bus' own names. */
+/* Errors on the bus: as in libvirt-dbus, all that the driver says is org.libvirt.Error with the text that libvirt would
+ * show. What concerns the bus and not the driver has D-Bus' own names. */
 
 #include <glib.h>
 #include <systemd/sd-bus.h>

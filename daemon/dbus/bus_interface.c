@@ -69,8 +69,9 @@ static void add_args(GString *xml, const char *signature, const char *names, con
 }
 
 static void add_emits(GString *xml, const char *indent, const char *value) {
-        g_string_append_printf(xml, "%s<annotation name=\"org.freedesktop.DBus.Property.EmitsChangedSignal\" value=\"%s\"/>\n",
-                               indent, value);
+        g_string_append_printf(
+                xml, "%s<annotation name=\"org.freedesktop.DBus.Property.EmitsChangedSignal\" value=\"%s\"/>\n", indent,
+                value);
 }
 
 static void add_method(GString *xml, const BusMethod *method) {
@@ -107,7 +108,8 @@ void bus_interface_introspect(const BusInterface *interface, GString *xml) {
         for (size_t i = 0; i < interface->n_signals; i++) {
                 const BusSignal *signal = &interface->signals[i];
 
-                g_string_append_printf(xml, "    <signal name=\"%s\"%s>\n", signal->name, *signal->signature ? "" : "/");
+                g_string_append_printf(xml, "    <signal name=\"%s\"%s>\n", signal->name,
+                                       *signal->signature ? "" : "/");
                 if (!*signal->signature)
                         continue;
                 add_args(xml, signal->signature, signal->names, NULL);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* D-Bus interfaces as tables: what is served, what it takes to be allowed, and the introspection XML that follows from both. */
+/* D-Bus interfaces as tables: what is served, what it takes to be allowed, and the introspection XML that follows from
+ * both. */
 
 #include <glib.h>
 #include <stdbool.h>
@@ -20,7 +21,8 @@ typedef enum BusRight {
 /* The polkit action: "org.virtferry.monitor"... */
 const char *bus_right_action(BusRight right);
 
-/* Reads the arguments from message, does the work, appends the results to reply. Runs in a fiber. 0, or negative with reterr. */
+/* Reads the arguments from message, does the work, appends the results to reply. Runs in a fiber. 0, or negative with
+ * reterr. */
 typedef int (*BusMethodFunc)(BusCall *call, sd_bus_message *message, sd_bus_message *reply, GError **reterr);
 /* Appends the value (without a variant around it). May wait only if the property says so. */
 typedef int (*BusGetFunc)(BusCall *call, sd_bus_message *reply, GError **reterr);

@@ -85,7 +85,8 @@ BUS_GET(get_fault_histogram) {
 
         if (r < 0)
                 return r;
-        return bus_done(sd_bus_message_append_array(reply, 't', job->fault_histogram, sizeof(job->fault_histogram)), reterr);
+        return bus_done(sd_bus_message_append_array(reply, 't', job->fault_histogram, sizeof(job->fault_histogram)),
+                        reterr);
 }
 
 static const BusProperty properties[] = {

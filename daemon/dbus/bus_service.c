@@ -5,12 +5,14 @@
  *
  *   bus ──► sd-bus on the daemon's loop ──► on_message: who calls, within its quota? ──► fiber (bus_call.c) ──► reply
  *
- * One callback below /org/virtferry sees every method call, standard interfaces included: nothing, not even the tree of objects, is answered by
- * sd-bus itself, because on the system bus each answer needs polkit's consent, which takes a message to polkitd and back. Nothing waits on
- * the loop: connecting, the name, matches and questions to others are all asynchronous.
+ * One callback below /org/virtferry sees every method call, standard interfaces included: nothing, not even the tree of
+ * objects, is answered by sd-bus itself, because on the system bus each answer needs polkit's consent, which takes a
+ * message to polkitd and back. Nothing waits on the loop: connecting, the name, matches and questions to others are all
+ * asynchronous.
  *
- * Quotas: so many outstanding calls for each caller; those who were never granted anything share one more bound, so that they can neither
- * fill the memory nor keep others out. A caller that leaves the bus takes with it what it began, as a closed connection does for virsh.
+ * Quotas: so many outstanding calls for each caller; those who were never granted anything share one more bound, so
+ * that they can neither fill the memory nor keep others out. A caller that leaves the bus takes with it what it began,
+ * as a closed connection does for virsh.
  */
 
 #include "daemon/dbus/bus_service.h"
@@ -256,14 +258,16 @@ static int bus_connect(BusService *service) {
                                         "/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local", "Disconnected",
                                         on_disconnected, service);
         if (r >= 0)
-                r = sd_bus_match_signal_async(service->bus, &service->slots[1], "org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                              "org.freedesktop.DBus", "NameOwnerChanged", on_owner_changed, NULL, service);
+                r = sd_bus_match_signal_async(service->bus, &service->slots[1], "org.freedesktop.DBus",
+                                              "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameOwnerChanged",
+                                              on_owner_changed, NULL, service);
         if (r >= 0)
                 r = sd_bus_add_fallback(service->bus, &service->slots[2], BUS_ROOT, on_message, service);
         if (r >= 0 && service->kind == BUS_KIND_SYSTEM)
                 r = polkit_watch(service->bus, &service->polkit, &service->slots[3]);
         if (r >= 0)
-                r = sd_bus_request_name_async(service->bus, &service->slots[4], BUS_NAME, SD_BUS_NAME_QUEUE, on_name, service);
+                r = sd_bus_request_name_async(service->bus, &service->slots[4], BUS_NAME, SD_BUS_NAME_QUEUE, on_name,
+                                              service);
         return r;
 }
 
@@ -311,7 +315,8 @@ BusService *bus_service_new(sd_event *event, Driver *driver, BusKind kind, const
         };
         service->polkit = (PolkitWatch) { on_polkit_changed, service };
         service->signals = bus_signals_new(service);
-        if (!service->signals || sd_event_add_time_relative(event, &service->retry, CLOCK_MONOTONIC, 0, 0, on_retry, service) < 0)
+        if (!service->signals ||
+            sd_event_add_time_relative(event, &service->retry, CLOCK_MONOTONIC, 0, 0, on_retry, service) < 0)
                 return bus_service_free(service);
         return service;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The D-Bus front end: the connection to a bus, who calls, and the driver's events on their way out. On the loop's thread only. */
+/* The D-Bus front end: the connection to a bus, who calls, and the driver's events on their way out. On the loop's
+ * thread only. */
 
 #include <glib.h>
 #include <stdbool.h>
@@ -28,8 +29,8 @@ typedef struct BusLimits {
 
 typedef void (*BusChangeFunc)(BusService *service, void *userdata);
 
-/* Connects, and connects again whenever the bus was away; that there is none is no error. driver must outlive the service. on_change (may
- * be NULL) is called when a caller has come or gone. */
+/* Connects, and connects again whenever the bus was away; that there is none is no error. driver must outlive the
+ * service. on_change (may be NULL) is called when a caller has come or gone. */
 BusService *bus_service_new(sd_event *event, Driver *driver, BusKind kind, const BusLimits *limits,
                             BusChangeFunc on_change, void *userdata);
 /* Leaves the bus and waits until the calls have ended. Fiber. 0 or -ETIMEDOUT. */

@@ -4,11 +4,12 @@
  * Theory of operation
  *
  *   driver event ──┬─ of a domain ──► signal at once
- *                  └─ of a job, or the list of domains may have changed ──► noted ──► (defer source) asks the driver ──► signals
- *   timer, while a job runs ──► PropertiesChanged of each running job
+ *                  └─ of a job, or the list of domains may have changed ──► noted ──► (defer source) asks the driver
+ * ──► signals timer, while a job runs ──► PropertiesChanged of each running job
  *
- * Inside an event the driver must not be called, hence the defer source. Nothing here waits. Everything is bounded: notes by MAX_NOTES (then
- * the jobs are just looked at as they are), changed properties by the timer, messages that the bus does not take by MAX_QUEUED.
+ * Inside an event the driver must not be called, hence the defer source. Nothing here waits. Everything is bounded:
+ * notes by MAX_NOTES (then the jobs are just looked at as they are), changed properties by the timer, messages that the
+ * bus does not take by MAX_QUEUED.
  */
 
 #include "daemon/dbus/bus_signal.h"
@@ -288,13 +289,16 @@ static void tell_changed(BusSignals *signals, uint64_t number) {
                          .object = { .kind = BUS_OBJECT_JOB, .number = number } };
         char path[BUS_PATH_SIZE];
 
-        emit(signals, bus_job_path(number, path), bus_properties_interface.name, "PropertiesChanged", fill_changed, &call);
+        emit(signals, bus_job_path(number, path), bus_properties_interface.name, "PropertiesChanged", fill_changed,
+             &call);
         bus_call_deinit(&call);
 }
 
 static void tell_job(BusSignals *signals, const Note *note) {
         BusObject object = { .kind = BUS_OBJECT_JOB, .number = note->number };
-        BusCall call = { .service = signals->service, .driver = bus_service_viewer(signals->service), .object = object };
+        BusCall call = { .service = signals->service,
+                         .driver = bus_service_viewer(signals->service),
+                         .object = object };
         const DriverJobInfo *job = NULL;
         char path[BUS_PATH_SIZE];
         JobTold *told;
@@ -365,7 +369,8 @@ static void on_driver_event(const DriverEvent *event, void *userdata) {
 
         if (event->id == DRIVER_EVENT_JOB) {
                 const Note note = { .number = event->job.number, .change = event->job.change };
-                bool news = note.change == DRIVER_JOB_NEW || note.change == DRIVER_JOB_ENDED || note.change == DRIVER_JOB_GONE;
+                bool news = note.change == DRIVER_JOB_NEW || note.change == DRIVER_JOB_ENDED ||
+                            note.change == DRIVER_JOB_GONE;
 
                 if (news || signals->notes->len < MAX_NOTES)
                         g_array_append_val(signals->notes, note);
@@ -377,8 +382,8 @@ static void on_driver_event(const DriverEvent *event, void *userdata) {
                 signals->domains_changed = true;
                 sd_event_source_set_enabled(signals->defer, SD_EVENT_ONESHOT);
         } else if (signal_of(event->id)) {
-                emit(signals, bus_domain_path(event->domain->uuid, path), bus_domain_interface.name, signal_of(event->id),
-                     fill_event, event);
+                emit(signals, bus_domain_path(event->domain->uuid, path), bus_domain_interface.name,
+                     signal_of(event->id), fill_event, event);
         }
 }
 
@@ -433,7 +438,8 @@ void bus_signals_reset(BusSignals *signals) {
                 g_auto(DriverJobInfo) job = { 0 };
                 JobTold *told = told_get(signals, numbers[i]);
 
-                told->running = driver_migration_job(viewer, numbers[i], &job, NULL) >= 0 && job.outcome == DRIVER_JOB_RUNNING;
+                told->running =
+                        driver_migration_job(viewer, numbers[i], &job, NULL) >= 0 && job.outcome == DRIVER_JOB_RUNNING;
         }
         arm_timer(signals);
 }

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * The driver's events as signals. On a session bus they are broadcast; on the system bus, where a broadcast would tell everybody the names of
- * guests, each goes to those callers that may look and have shown it by a call, and to nobody else.
+ * The driver's events as signals. On a session bus they are broadcast; on the system bus, where a broadcast would tell
+ * everybody the names of guests, each goes to those callers that may look and have shown it by a call, and to nobody
+ * else.
  */
 
 #include <systemd/sd-bus.h>

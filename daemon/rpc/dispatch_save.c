@@ -13,13 +13,17 @@
 
 HANDLER(save) {
         const remote_domain_save_args *args = argp;
-        return driver_domain_save(call->driver, dispatch_uuid(&args->dom), &(DriverSaveArgs){ .path = args->to }, reterr);
+        return driver_domain_save(call->driver, dispatch_uuid(&args->dom), &(DriverSaveArgs){ .path = args->to },
+                                  reterr);
 }
 
 HANDLER(save_flags) {
         const remote_domain_save_flags_args *args = argp;
         return driver_domain_save(call->driver, dispatch_uuid(&args->dom),
-                                  &(DriverSaveArgs){ .path = args->to, .xml = dispatch_optional(args->dxml), .flags = args->flags }, reterr);
+                                  &(DriverSaveArgs){ .path = args->to,
+                                                     .xml = dispatch_optional(args->dxml),
+                                                     .flags = args->flags },
+                                  reterr);
 }
 
 /* Borrows from params. */
@@ -34,12 +38,13 @@ static int parse_params(virTypedParameterPtr params, int n, unsigned flags, Driv
                 else if (strcmp(params[i].field, PARAM_IMAGE_FORMAT) == 0)
                         place = &ret_args->format;
                 if (!place || params[i].type != VIR_TYPED_PARAM_STRING)
-                        return error_set(reterr, VIR_ERR_ARGUMENT_UNSUPPORTED, _("the parameter '%s' is not supported for save images"),
-                                         params[i].field);
+                        return error_set(reterr, VIR_ERR_ARGUMENT_UNSUPPORTED,
+                                         _("the parameter '%s' is not supported for save images"), params[i].field);
                 *place = params[i].value.s;
         }
         if (!ret_args->path)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("the parameter '%s' is missing"), VIR_DOMAIN_SAVE_PARAM_FILE);
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("the parameter '%s' is missing"),
+                                 VIR_DOMAIN_SAVE_PARAM_FILE);
         return 0;
 }
 
@@ -66,7 +71,9 @@ HANDLER(restore) {
 HANDLER(restore_flags) {
         const remote_domain_restore_flags_args *args = argp;
         return driver_domain_restore(call->driver,
-                                     &(DriverSaveArgs){ .path = args->from, .xml = dispatch_optional(args->dxml), .flags = args->flags },
+                                     &(DriverSaveArgs){ .path = args->from,
+                                                        .xml = dispatch_optional(args->dxml),
+                                                        .flags = args->flags },
                                      reterr);
 }
 
@@ -87,7 +94,8 @@ HANDLER(restore_params) {
 
 HANDLER(managed_save) {
         const remote_domain_managed_save_args *args = argp;
-        return driver_domain_save(call->driver, dispatch_uuid(&args->dom), &(DriverSaveArgs){ .flags = args->flags }, reterr);
+        return driver_domain_save(call->driver, dispatch_uuid(&args->dom), &(DriverSaveArgs){ .flags = args->flags },
+                                  reterr);
 }
 
 HANDLER(has_managed_save) {
@@ -124,7 +132,8 @@ HANDLER(managed_get_xml) {
 
 HANDLER(managed_define_xml) {
         const remote_domain_managed_save_define_xml_args *args = argp;
-        return driver_save_image_define(call->driver, dispatch_uuid(&args->dom), NULL, dispatch_optional(args->dxml), args->flags, reterr);
+        return driver_save_image_define(call->driver, dispatch_uuid(&args->dom), NULL, dispatch_optional(args->dxml),
+                                        args->flags, reterr);
 }
 
 static const Procedure procedures[] = {
@@ -133,15 +142,18 @@ static const Procedure procedures[] = {
         { PROCEDURE(DOMAIN_MANAGED_SAVE), ARGS(remote_domain_managed_save_args), .func = managed_save },
         { PROCEDURE(DOMAIN_HAS_MANAGED_SAVE_IMAGE), ARGS(remote_domain_has_managed_save_image_args),
           RET(remote_domain_has_managed_save_image_ret), .func = has_managed_save },
-        { PROCEDURE(DOMAIN_MANAGED_SAVE_REMOVE), ARGS(remote_domain_managed_save_remove_args), .func = managed_save_remove },
+        { PROCEDURE(DOMAIN_MANAGED_SAVE_REMOVE), ARGS(remote_domain_managed_save_remove_args),
+          .func = managed_save_remove },
         { PROCEDURE(DOMAIN_SAVE_FLAGS), ARGS(remote_domain_save_flags_args), .func = save_flags },
         { PROCEDURE(DOMAIN_RESTORE_FLAGS), ARGS(remote_domain_restore_flags_args), .func = restore_flags },
         { PROCEDURE(DOMAIN_SAVE_IMAGE_GET_XML_DESC), ARGS(remote_domain_save_image_get_xml_desc_args),
           RET(remote_domain_save_image_get_xml_desc_ret), .func = image_get_xml },
-        { PROCEDURE(DOMAIN_SAVE_IMAGE_DEFINE_XML), ARGS(remote_domain_save_image_define_xml_args), .func = image_define_xml },
+        { PROCEDURE(DOMAIN_SAVE_IMAGE_DEFINE_XML), ARGS(remote_domain_save_image_define_xml_args),
+          .func = image_define_xml },
         { PROCEDURE(DOMAIN_MANAGED_SAVE_GET_XML_DESC), ARGS(remote_domain_managed_save_get_xml_desc_args),
           RET(remote_domain_managed_save_get_xml_desc_ret), .func = managed_get_xml },
-        { PROCEDURE(DOMAIN_MANAGED_SAVE_DEFINE_XML), ARGS(remote_domain_managed_save_define_xml_args), .func = managed_define_xml },
+        { PROCEDURE(DOMAIN_MANAGED_SAVE_DEFINE_XML), ARGS(remote_domain_managed_save_define_xml_args),
+          .func = managed_define_xml },
         { PROCEDURE(DOMAIN_SAVE_PARAMS), ARGS(remote_domain_save_params_args), .func = save_params },
         { PROCEDURE(DOMAIN_RESTORE_PARAMS), ARGS(remote_domain_restore_params_args), .func = restore_params },
 };

@@ -71,7 +71,8 @@ static void on_lifecycle(const DriverEvent *event) {
 static void on_io_error(const DriverEvent *event) {
         const char *path = event->io_error.source_path, *alias = event->io_error.device_alias;
         const char *disk = path && *path ? path : alias;
-        g_autofree char *text = g_strdup_printf("Virtual machine '%s' had an I/O error on '%s'", event->domain->name, disk);
+        g_autofree char *text =
+                g_strdup_printf("Virtual machine '%s' had an I/O error on '%s'", event->domain->name, disk);
         LogField field = { "FERRY_DISK", disk };
 
         write_message(LOG_WARNING, MESSAGE_GUEST_IO_ERROR, event->domain, &field, 1, text);

@@ -3,9 +3,9 @@
 /*
  * Theory of operation
  *
- * One scope is one conversation with the service manager over a connection of its own: ask for the unit, get a job, wait
- * until JobRemoved names that job. A connection for each is cheap beside starting a QEMU, and no state has to be kept
- * right when the bus restarts.
+ * One scope is one conversation with the service manager over a connection of its own: ask for the unit, get a job,
+ * wait until JobRemoved names that job. A connection for each is cheap beside starting a QEMU, and no state has to be
+ * kept right when the bus restarts.
  *
  *      connect ─► match JobRemoved ─► StartTransientUnit ─► job ─► JobRemoved(job, "done") ─► RegisterMachine
  *

@@ -23,7 +23,8 @@ typedef struct ScopeArgs {
         const char *kind;        /* "guest", "job": a part of the unit's name */
         const char *name;        /* the domain's name, any text */
         const char *description; /* what systemctl shows */
-        pid_t pid;               /* a child that was not reaped yet, so that the number cannot belong to somebody else */
+        /* a child that was not reaped yet, so that the number cannot belong to somebody else */
+        pid_t pid;
         const char *after_mount; /* that it uses: at shutdown it stays until the scope has ended; or NULL */
         const unsigned char *machine_uuid; /* 16 bytes: registers the process as a virtual machine, too; or NULL */
 } ScopeArgs;

@@ -34,8 +34,8 @@ typedef enum DriverPageState {
         _DRIVER_PAGES_MAX,
 } DriverPageState;
 
-/* fault_histogram[i] counts faults that a page was fetched for in less than 2^(i+1) microseconds, and not in less than 2^i; the last has no
- * upper end. */
+/* fault_histogram[i] counts faults that a page was fetched for in less than 2^(i+1) microseconds, and not in less than
+ * 2^i; the last has no upper end. */
 #define DRIVER_FAULT_BUCKETS 24
 
 typedef struct DriverJobInfo {

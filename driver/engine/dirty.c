@@ -112,7 +112,8 @@ static int find_blocks(Dirty *dirty, const RamBlock *blocks, GError **reterr) {
 /* An earlier job may have ended without cleaning up. */
 static void unregister_all(Dirty *dirty, int uffd_async, int uffd_sync) {
         for (unsigned i = 0; i < dirty->n_blocks; i++)
-                (void) guest_map_unregister(dirty->blocks[i].address, dirty->blocks[i].ram->size_bytes, uffd_async, uffd_sync);
+                (void) guest_map_unregister(dirty->blocks[i].address, dirty->blocks[i].ram->size_bytes, uffd_async,
+                                            uffd_sync);
 }
 
 static int try_start(Dirty *dirty, const DirtyOps *ops, int uffd, GError **reterr) {
@@ -184,7 +185,8 @@ int dirty_sync(Dirty *dirty, bool final, PageSet *sets, GError **reterr) {
                 if (r >= 0 && dirty->throttle) {
                         r = throttle_sync(dirty->throttle, block, final);
                         if (r < 0)
-                                error_set_errno(reterr, r, _("cannot slow down the writers of RAM block '%s'"), block->ram->id);
+                                error_set_errno(reterr, r, _("cannot slow down the writers of RAM block '%s'"),
+                                                block->ram->id);
                 }
                 block->dirty = NULL;
                 if (r < 0)

@@ -35,8 +35,8 @@ typedef struct SyncState {
         Worker worker;
         size_t *n_words;                 /* per block */
         const Dirty *dirty;
-        /* under lock: a page's mark and its protection change together. Else a sync could take a mark and protect the page before the fault thread
-         * lets it go, and nobody would see the next write. */
+        /* under lock: a page's mark and its protection change together. Else a sync could take a mark and protect the
+         * page before the fault thread lets it go, and nobody would see the next write. */
         pthread_mutex_t lock;
         uint64_t **faulted; /* per block, a bit per page: set by the fault thread, taken by the sender */
         /* any thread */

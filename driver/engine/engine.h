@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * The memory-migration engine, seen from the daemon: one helper process (virt-ferry-engine) per job, driven over a control socket.
- * The engine knows RAM blocks, dirty tracking, channels and page states; it knows no QEMU, no XML, no policy. All calls on the loop's thread.
+ * The memory-migration engine, seen from the daemon: one helper process (virt-ferry-engine) per job, driven over a
+ * control socket. The engine knows RAM blocks, dirty tracking, channels and page states; it knows no QEMU, no XML, no
+ * policy. All calls on the loop's thread.
  */
 
 #include <glib.h>
@@ -14,10 +15,12 @@
 
 typedef struct Engine Engine;
 
-/* How a zero page that already holds data is made zero again, and whether anything may be left unallocated (design section 5). */
+/* How a zero page that already holds data is made zero again, and whether anything may be left unallocated (design
+ * section 5). */
 typedef enum EngineRamPolicy {
         ENGINE_RAM_SPARSE,    /* shared tmpfs, memfd, file: never populate a zero page; punch holes, batched */
-        ENGINE_RAM_POPULATED, /* prealloc or locked: everything stays allocated; zero pages are written where they are not zero already */
+        /* prealloc or locked: everything stays allocated; zero pages are written where they are not zero already */
+        ENGINE_RAM_POPULATED,
 } EngineRamPolicy;
 
 typedef struct EngineRamBlock {
@@ -93,20 +96,24 @@ typedef enum EngineState {
 typedef struct EngineCallbacks {
         /* Source: an exact sync of all modules is done and the counter has moved (in this order). */
         void (*iteration)(Engine *engine, const EngineStats *stats, void *userdata);
-        /* Source, optional: nothing was left to send and the guest has written nothing since (the counter stands still: a round without bytes is
-         * not a round). Comes about every 100 ms for as long as that holds; stats are those of an exact sync. */
+        /* Source, optional: nothing was left to send and the guest has written nothing since (the counter stands still:
+         * a round without bytes is not a round). Comes about every 100 ms for as long as that holds; stats are those of
+         * an exact sync. */
         void (*pending)(Engine *engine, const EngineStats *stats, void *userdata);
         /* Source: the destination said READY: all RAM and device state are loaded there, it waits for COMMIT.
-         * Destination: all RAM and the device state have arrived, RAM is final, and the device state has been written to device_state_fd. */
+         * Destination: all RAM and the device state have arrived, RAM is final, and the device state has been written
+         * to device_state_fd. */
         void (*ready)(Engine *engine, void *userdata);
         /* Destination: COMMIT has arrived and was acknowledged: start the guest. */
         void (*committed)(Engine *engine, void *userdata);
-        /* Source: the destination says that the guest runs; at is CLOCK_REALTIME there, blackout is its own resume time in usec after COMMIT. */
+        /* Source: the destination says that the guest runs; at is CLOCK_REALTIME there, blackout is its own resume time
+         * in usec after COMMIT. */
         void (*running)(Engine *engine, uint64_t resume_usec, void *userdata);
-        /* Source, after COMMIT: the destination has ended its guest and says that it will never run there (engine_dest_abandon()). */
+        /* Source, after COMMIT: the destination has ended its guest and says that it will never run there
+         * (engine_dest_abandon()). */
         void (*abandoned)(Engine *engine, const char *reason, void *userdata);
-        /* The job cannot go on (link lost, peer's error, protocol violation) but the process lives; or, with gone, it does not. The first error wins;
-         * called at most once, also after success when the helper dies later. */
+        /* The job cannot go on (link lost, peer's error, protocol violation) but the process lives; or, with gone, it
+         * does not. The first error wins; called at most once, also after success when the helper dies later. */
         void (*failed)(Engine *engine, const GError *error, bool gone, void *userdata);
         /* Both ends, after a switch to postcopy: all of the guest's memory is at the destination. The source may end
          * its QEMU now. The helper stays until it is ended (engine_unref()), so that a daemon that comes back can hear
@@ -121,7 +128,8 @@ typedef struct EngineCallbacks {
         void (*postcopy_resumed)(Engine *engine, void *userdata);
 } EngineCallbacks;
 
-/* Starts the helper. Fiber. helper is the program's path; log_fd gets its stderr (negative: ours). callbacks must outlive the engine. */
+/* Starts the helper. Fiber. helper is the program's path; log_fd gets its stderr (negative: ours). callbacks must
+ * outlive the engine. */
 int engine_new(sd_event *event, const char *helper, const char *job_name, int log_fd,
                const EngineCallbacks *callbacks, void *userdata, Engine **ret_engine, GError **reterr);
 Engine *engine_ref(Engine *engine);
@@ -160,13 +168,16 @@ typedef struct EngineDestArgs {
         const char *listen_address;              /* numeric; NULL: all, IPv6 and IPv4 */
         unsigned port_min, port_max;             /* first free one is taken */
         const char *unix_path;                   /* instead of TCP */
-        int device_state_fd;                     /* the engine writes QEMU's device state here and closes it; not consumed */
-        /* A file, open for writing, that records the commit: the engine writes one byte 'C' into it before it acknowledges COMMIT, so that a restarted
-         * daemon knows whose the guest is even if nobody was there to hear `committed`. It is not synced to disk (5 ms of downtime here): if this host
-         * goes down, so does the guest, and the record says nothing any more. Not consumed; -1: none. */
+        /* the engine writes QEMU's device state here and closes it; not consumed */
+        int device_state_fd;
+        /* A file, open for writing, that records the commit: the engine writes one byte 'C' into it before it
+         * acknowledges COMMIT, so that a restarted daemon knows whose the guest is even if nobody was there to hear
+         * `committed`. It is not synced to disk (5 ms of downtime here): if this host goes down, so does the guest, and
+         * the record says nothing any more. Not consumed; -1: none. */
         int commit_fd;
         uint64_t device_state_max_bytes;         /* refuse more (default 1 GiB when 0) */
-        uint64_t idle_timeout_usec;              /* peer silent that long (it sends keepalives each second): failed. 0: 10 s */
+        /* peer silent that long (it sends keepalives each second): failed. 0: 10 s */
+        uint64_t idle_timeout_usec;
         /* The source may switch to postcopy: the guest's RAM in QEMU is registered with uffd for missing and minor
          * faults before this returns, every fault is answered, and when all has arrived it is unregistered. Whether RAM
          * is mapped or touched there already does not matter. */
@@ -180,13 +191,15 @@ typedef struct EngineDestArgs {
 int engine_dest_listen(Engine *engine, const EngineDestArgs *args, unsigned *ret_port, GError **reterr);
 /* Destination: QEMU has loaded the device state: tell the source READY. Fiber. */
 int engine_dest_loaded(Engine *engine, GError **reterr);
-/* Destination: the guest runs; resume_usec: from `committed` to QEMU's RESUME. Fiber. Afterwards the helper ends by itself when the peer is done. */
+/* Destination: the guest runs; resume_usec: from `committed` to QEMU's RESUME. Fiber. Afterwards the helper ends by
+ * itself when the peer is done. */
 int engine_dest_running(Engine *engine, uint64_t resume_usec, GError **reterr);
-/* Destination, after `committed`: the guest could not be started here, its QEMU is gone and it never will run here: tells the source, which gets
- * `abandoned` and may resume. Fiber; returns when the frame is on the wire. */
+/* Destination, after `committed`: the guest could not be started here, its QEMU is gone and it never will run here:
+ * tells the source, which gets `abandoned` and may resume. Fiber; returns when the frame is on the wire. */
 int engine_dest_abandon(Engine *engine, const char *reason, GError **reterr);
-/* Destination: never start. Closes the data connection, so that no COMMIT can arrive any more. *ret_committed tells whether one had arrived before
- * (then nothing was closed and the guest belongs here). reason is what the source's user reads; NULL: none. Fiber. */
+/* Destination: never start. Closes the data connection, so that no COMMIT can arrive any more. *ret_committed tells
+ * whether one had arrived before (then nothing was closed and the guest belongs here). reason is what the source's user
+ * reads; NULL: none. Fiber. */
 int engine_dest_refuse(Engine *engine, const char *reason, bool *ret_committed, GError **reterr);
 
 /* Destination, a new helper in place of one that ended after COMMIT in postcopy: takes over RAM, page table (states_fd)
@@ -213,9 +226,10 @@ typedef struct EngineSourceArgs {
         uint64_t bandwidth_bytes_per_sec; /* 0: unlimited */
         uint64_t connect_timeout_usec;    /* 0: 10 s */
         uint64_t idle_timeout_usec;       /* as above */
-        uint64_t device_state_estimate_bytes; /* what the device state will be about; counts as stopcopy_bytes. 0: 512 KiB */
-        /* Sizes of the RAM blocks that QEMU keeps to itself and sends with its device state; what is present of them counts as
-         * stopcopy_bytes. */
+        /* what the device state will be about; counts as stopcopy_bytes. 0: 512 KiB */
+        uint64_t device_state_estimate_bytes;
+        /* Sizes of the RAM blocks that QEMU keeps to itself and sends with its device state; what is present of them
+         * counts as stopcopy_bytes. */
         const uint64_t *private_ram_sizes;
         unsigned n_private_ram;
         /* The switch to postcopy may be asked for later; the destination must have been told the same. Opens the
@@ -227,35 +241,38 @@ typedef struct EngineSourceArgs {
 
 /* Source: connects, proves the token, agrees on the RAM table, registers dirty tracking and starts round 1. Fiber. */
 int engine_source_start(Engine *engine, const EngineSourceArgs *args, GError **reterr);
-/* Source, in precopy: those who write to the guest's RAM get slower by percent of what they wrote when that began (0: no more); readers do not. Fiber.
- * Fails where this host cannot, and the guest stays as it was. */
+/* Source, in precopy: those who write to the guest's RAM get slower by percent of what they wrote when that began (0:
+ * no more); readers do not. Fiber. Fails where this host cannot, and the guest stays as it was. */
 int engine_source_set_throttle(Engine *engine, unsigned percent, GError **reterr);
 int engine_source_set_bandwidth(Engine *engine, uint64_t bytes_per_sec, GError **reterr); /* Fiber. */
 /* The other limit: of what is pushed after the switch. At any time. Fiber. */
 int engine_source_set_postcopy_bandwidth(Engine *engine, uint64_t bytes_per_sec, GError **reterr);
-/* Source: the guest is stopped now. Last scan, sends the rest, reads the device state from device_state_fd until its end (consumed
- * by the helper; not by us) and sends it. Returns when all of it is on the wire; `ready` comes later. Fiber.
- * postcopy (source and destination must have been started with it): instead of the rest only the list of its pages
- * goes ahead. The source answers
- * requests from then on, since loading the device state reads memory; after `running` it pushes the rest, until
- * `postcopy_complete` on both ends. */
+/* Source: the guest is stopped now. Last scan, sends the rest, reads the device state from device_state_fd until its
+ * end (consumed by the helper; not by us) and sends it. Returns when all of it is on the wire; `ready` comes later.
+ * Fiber. postcopy (source and destination must have been started with it): instead of the rest only the list of its
+ * pages goes ahead. The source answers requests from then on, since loading the device state reads memory; after
+ * `running` it pushes the rest, until `postcopy_complete` on both ends. */
 int engine_source_stop_and_copy(Engine *engine, int device_state_fd, bool postcopy, uint64_t timeout_usec,
                                 GError **reterr);
-/* Source, after `ready`: sends COMMIT and waits for the answer. Returns 0 when it was acknowledged; -ETIMEDOUT or -ENOTCONN when nobody can know: the
- * source must stay paused until Finish or Confirm settles it; any other error: COMMIT was not sent, the guest may run on here. Fiber. */
+/* Source, after `ready`: sends COMMIT and waits for the answer. Returns 0 when it was acknowledged; -ETIMEDOUT or
+ * -ENOTCONN when nobody can know: the source must stay paused until Finish or Confirm settles it; any other error:
+ * COMMIT was not sent, the guest may run on here. Fiber. */
 int engine_source_commit(Engine *engine, uint64_t timeout_usec, GError **reterr);
 /* Source, before commit: tells the destination to give up, undoes write protection (unregisters), and ends. Fiber. */
 int engine_source_cancel(Engine *engine, GError **reterr);
 /* Source, after COMMIT in postcopy, paused (a link that is still up is dropped first) or a new helper: connects as args
  * say, learns what the destination lacks, and goes on. On failure it is paused as before and may try again. Fiber. */
 int engine_source_recover(Engine *engine, const EngineSourceArgs *args, GError **reterr);
-/* Source: takes all write protection off the guest's RAM without any helper, e.g. after it was killed. Without it a guest whose writes were
- * tracked synchronously would block. Harmless at any time when no helper runs; does not wait. 0 or negative errno. */
-int engine_source_unprotect(const EngineRamBlock *blocks, unsigned n_blocks, pid_t qemu_pid, int uffd_async, int uffd_sync, GError **reterr);
+/* Source: takes all write protection off the guest's RAM without any helper, e.g. after it was killed. Without it a
+ * guest whose writes were tracked synchronously would block. Harmless at any time when no helper runs; does not wait. 0
+ * or negative errno. */
+int engine_source_unprotect(const EngineRamBlock *blocks, unsigned n_blocks, pid_t qemu_pid, int uffd_async,
+                            int uffd_sync, GError **reterr);
 
 /* Latest numbers. Cheap: what the last event or estimate said. */
 const EngineStats *engine_stats(const Engine *engine);
-/* What each module said when the latest exact numbers were taken: "ram0=PRECOPY/POSTCOPY/STOPCOPY device-state=...", bytes; NULL: nothing yet. */
+/* What each module said when the latest exact numbers were taken: "ram0=PRECOPY/POSTCOPY/STOPCOPY device-state=...",
+ * bytes; NULL: nothing yet. */
 const char *engine_modules(const Engine *engine);
 /* Asks now. exact syncs all modules first. Fiber. */
 int engine_query_pending(Engine *engine, bool exact, EngineStats *ret_stats, GError **reterr);

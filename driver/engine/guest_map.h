@@ -16,7 +16,7 @@
 int guest_map_find(pid_t pid, int fd, uint64_t size_bytes, const char *name, uint64_t *ret_address, GError **reterr);
 
 /*
- * Takes a range of a guest's memory off two userfaultfd contexts (negative: none) and wakes who waits in it. 2 MiB pieces of it may belong to the one or to
- * the other (throttle.h). 0 or negative errno.
+ * Takes a range of a guest's memory off two userfaultfd contexts (negative: none) and wakes who waits in it. 2 MiB
+ * pieces of it may belong to the one or to the other (throttle.h). 0 or negative errno.
  */
 int guest_map_unregister(uint64_t address, uint64_t length, int uffd_a, int uffd_b);

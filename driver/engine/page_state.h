@@ -45,8 +45,8 @@ static inline PageState page_states_get(const PageStates *states, uint64_t page)
 /* Moves a page from one state to another, if it still is in the first. Any thread. */
 static inline bool page_states_move(PageStates *states, uint64_t page, PageState from, PageState to) {
         unsigned char expected = (unsigned char) from;
-        return __atomic_compare_exchange_n(&states->states[page], &expected, (unsigned char) to, false, __ATOMIC_ACQ_REL,
-                                           __ATOMIC_ACQUIRE);
+        return __atomic_compare_exchange_n(&states->states[page], &expected, (unsigned char) to, false,
+                                           __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 void page_states_set(PageStates *states, uint64_t first, uint64_t count, PageState state);
 

@@ -57,7 +57,8 @@ int private_ram_resident(pid_t pid, const uint64_t *sizes, unsigned n_sizes, uin
         if (!maps)
                 return -errno;
         while (getline(&line, &capacity, maps) >= 0)
-                if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*x %*x:%*x %" SCNu64, &start, &end, flags, &inode) == 4 &&
+                if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*x %*x:%*x %" SCNu64, &start, &end, flags, &inode) ==
+                            4 &&
                     inode == 0 && flags[3] == 'p' && flags[1] == 'w' &&
                     take_block(sizes, n_sizes, taken, end - start) >= 0)
                         bytes += present_bytes(pagemap, start, end - start, (uint64_t) sysconf(_SC_PAGESIZE));

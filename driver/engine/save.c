@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Theory of operation. The guest is stopped, so what is allocated is looked up once (extents.h) and holes are never read. Workers take pieces of 1 MiB in
- * order, look for zero pages among what is allocated, and give the rest to the image. When all of them are done the lead thread appends the device state,
- * which QEMU has been writing into its socket meanwhile, and ends the image. Any error, or cancelling, ends all threads at their next piece.
+ * Theory of operation. The guest is stopped, so what is allocated is looked up once (extents.h) and holes are never
+ * read. Workers take pieces of 1 MiB in order, look for zero pages among what is allocated, and give the rest to the
+ * image. When all of them are done the lead thread appends the device state, which QEMU has been writing into its
+ * socket meanwhile, and ends the image. Any error, or cancelling, ends all threads at their next piece.
  */
 
 #include "driver/engine/save.h"
@@ -77,7 +78,8 @@ void save_stats(Save *save, EngineStats *ret_stats) {
                 .zero_pages = atomic_load(&save->zero_pages),
                 .device_state_bytes = save->device_bytes,
         };
-        ret_stats->pending_bytes = ret_stats->precopy_bytes = save->resident_bytes > looked ? save->resident_bytes - looked : 0;
+        ret_stats->pending_bytes = ret_stats->precopy_bytes =
+                save->resident_bytes > looked ? save->resident_bytes - looked : 0;
 }
 
 static void tell(Save *save) {
@@ -130,7 +132,8 @@ static int save_piece(Save *save, unsigned index, uint64_t piece, ImagePress *pr
         if (allocated == 0)
                 return 0;
         unsigned n = look_at(save, block, offset, pages);
-        int r = image_writer_chunks(save->writer, index, offset / IMAGE_CHUNK_DATA_BYTES, n, block->ram.map + offset, pages, press);
+        int r = image_writer_chunks(save->writer, index, offset / IMAGE_CHUNK_DATA_BYTES, n, block->ram.map + offset,
+                                    pages, press);
         atomic_fetch_add(&save->looked_bytes, MIN(allocated * block->ram.page_bytes, PIECE_BYTES));
         return r;
 }
@@ -189,8 +192,12 @@ static int begin_image(Save *save, GError **reterr) {
                 blocks[i] = (ImageBlock){ .size_bytes = ram->size_bytes, .page_bytes = ram->page_bytes };
                 g_strlcpy(blocks[i].id, ram->id, sizeof(blocks[i].id));
         }
-        ImageWriterArgs args = { .fd = save->image_fd, .compression = save->compression, .running = save->running, .xml = save->xml,
-                                 .blocks = blocks, .n_blocks = save->n_blocks };
+        ImageWriterArgs args = { .fd = save->image_fd,
+                                 .compression = save->compression,
+                                 .running = save->running,
+                                 .xml = save->xml,
+                                 .blocks = blocks,
+                                 .n_blocks = save->n_blocks };
         return image_writer_new(&args, &save->writer, reterr);
 }
 
@@ -283,7 +290,8 @@ Save *save_start(const EngineSaveArgs *args, Ctl *ctl, CtlCall *call) {
         save->n_blocks = args->n_blocks;
         save->blocks = g_new0(SaveBlock, args->n_blocks);
         for (unsigned i = 0; i < args->n_blocks; i++) {
-                int r = ram_block_init(&save->blocks[i].ram, &args->blocks[i], args->blocks[i].fd, RAM_BLOCK_READ, &error);
+                int r = ram_block_init(&save->blocks[i].ram, &args->blocks[i], args->blocks[i].fd, RAM_BLOCK_READ,
+                                       &error);
                 result = result < 0 ? result : r;
         }
         if (result >= 0) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What is left to move, module by module. A module tells its own numbers; the core adds them up. A new kind of state is one row of the table: see
- * docs/engine.md. */
+/* What is left to move, module by module. A module tells its own numbers; the core adds them up. A new kind of state is
+ * one row of the table: see docs/engine.md. */
 
 #include "driver/engine/source_internal.h"
 
@@ -20,7 +20,8 @@ typedef struct Module {
         /* How many parts of it are counted for themselves; NULL: one, with the module's name. */
         unsigned (*n_parts)(const Source *source);
         const char *(*part_name)(const Source *source, unsigned part);
-        /* exact: look again (and make the result part of what will be sent); else what is known already. final: the guest is stopped. */
+        /* exact: look again (and make the result part of what will be sent); else what is known already. final: the
+         * guest is stopped. */
         int (*query)(Source *source, unsigned part, bool exact, bool final, Pending *pending, GError **reterr);
 } Module;
 
@@ -39,14 +40,16 @@ static int ram_query(Source *source, unsigned part, bool exact, bool final, Pend
                 if (r < 0)
                         return r;
         }
-        pending->precopy_bytes = (source->current[part].n_set + source->next[part].n_set) * source->blocks[part].page_bytes;
+        pending->precopy_bytes =
+                (source->current[part].n_set + source->next[part].n_set) * source->blocks[part].page_bytes;
         return 0;
 }
 
 /* QEMU sends what it keeps to itself only once the guest is stopped; then it is on its way already. */
 static int private_query(Source *source, unsigned part, bool exact, bool final, Pending *pending, GError **reterr) {
         if (exact && !final && source->n_private > 0 &&
-            private_ram_resident(source->args.qemu_pid, source->private_sizes, source->n_private, &source->private_bytes) < 0)
+            private_ram_resident(source->args.qemu_pid, source->private_sizes, source->n_private,
+                                 &source->private_bytes) < 0)
                 source->private_bytes = 0;
         pending->stopcopy_bytes = final ? 0 : source->private_bytes;
         return 0;
@@ -65,7 +68,8 @@ static const Module modules[] = {
         { "device-state", NULL, NULL, device_query },
 };
 
-static int query_module(Source *source, const Module *module, bool exact, bool final, Pending *total, GString *text, GError **reterr) {
+static int query_module(Source *source, const Module *module, bool exact, bool final, Pending *total, GString *text,
+                        GError **reterr) {
         unsigned n = module->n_parts ? module->n_parts(source) : 1;
         for (unsigned i = 0; i < n; i++) {
                 Pending pending = { 0 };
@@ -76,8 +80,8 @@ static int query_module(Source *source, const Module *module, bool exact, bool f
                 total->postcopy_bytes += pending.postcopy_bytes;
                 total->stopcopy_bytes += pending.stopcopy_bytes;
                 g_string_append_printf(text, "%s%s=%" PRIu64 "/%" PRIu64 "/%" PRIu64, text->len > 0 ? " " : "",
-                                       module->part_name ? module->part_name(source, i) : module->name, pending.precopy_bytes,
-                                       pending.postcopy_bytes, pending.stopcopy_bytes);
+                                       module->part_name ? module->part_name(source, i) : module->name,
+                                       pending.precopy_bytes, pending.postcopy_bytes, pending.stopcopy_bytes);
         }
         return 0;
 }

@@ -119,8 +119,8 @@ static int pause_sender(Source *source, uint64_t usec) {
         for (;;) {
                 uint64_t now = clock_monotonic_usec();
                 pthread_mutex_lock(&source->lock);
-                bool wanted = source->stop_requested || source->cancelled || source->state == SOURCE_FAILED || source->new_bandwidth ||
-                              source->exact_calls->len > 0 || source->throttle_call;
+                bool wanted = source->stop_requested || source->cancelled || source->state == SOURCE_FAILED ||
+                              source->new_bandwidth || source->exact_calls->len > 0 || source->throttle_call;
                 if (!wanted && now < until)
                         source_wait_locked(source, MIN(until - now, SOURCE_KEEPALIVE_USEC));
                 pthread_mutex_unlock(&source->lock);
@@ -133,17 +133,19 @@ static int pause_sender(Source *source, uint64_t usec) {
 }
 
 /*
- * Waits until the destination has the round in memory. What sits in socket buffers (up to 10 MB here) would otherwise have to be received
- * while the guest is stopped, and would count as sent when the bandwidth is measured.
+ * Waits until the destination has the round in memory. What sits in socket buffers (up to 10 MB here) would otherwise
+ * have to be received while the guest is stopped, and would count as sent when the bandwidth is measured.
  */
 static int drain(Source *source, uint32_t round) {
-        uint64_t start = clock_monotonic_usec(), until = start + (source->args.idle_timeout_usec ?: SOURCE_TIMEOUT_USEC), now = start;
+        uint64_t start = clock_monotonic_usec(),
+                 until = start + (source->args.idle_timeout_usec ?: SOURCE_TIMEOUT_USEC), now = start;
         int r = frame_send(source->channel, WIRE_MARK, round, NULL, 0);
         if (r < 0)
                 return r;
         for (;;) {
                 pthread_mutex_lock(&source->lock);
-                bool over = source->mark_acked == round || source->stop_requested || source->cancelled || source->state == SOURCE_FAILED;
+                bool over = source->mark_acked == round || source->stop_requested || source->cancelled ||
+                            source->state == SOURCE_FAILED;
                 if (!over)
                         source_wait_locked(source, SOURCE_KEEPALIVE_USEC);
                 pthread_mutex_unlock(&source->lock);
@@ -176,7 +178,8 @@ static int end_round(Source *source, GError **reterr) {
         stats.round++;
         stats.round_bytes = sent - source->round_start_bytes;
         stats.round_usec = before - source->round_start_usec;
-        stats.dirty_bytes_per_sec = (uint64_t) ((double) source_set_bytes(source, source->next) * USEC_PER_SEC / (double) window);
+        stats.dirty_bytes_per_sec =
+                (uint64_t) ((double) source_set_bytes(source, source->next) * USEC_PER_SEC / (double) window);
         source->round_start_bytes = sent;
         source->round_start_usec = now;
         source_next_becomes_current(source);

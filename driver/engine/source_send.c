@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Theory of operation: PAGES frames. The sender walks the set of the current round, looks at each page once (is it a hole, is it zero), joins
- * neighbours of one kind to runs, and sends up to WIRE_RUNS_MAX runs and their data in one frame straight from the mapped RAM:
+ * Theory of operation: PAGES frames. The sender walks the set of the current round, looks at each page once (is it a
+ * hole, is it zero), joins neighbours of one kind to runs, and sends up to WIRE_RUNS_MAX runs and their data in one
+ * frame straight from the mapped RAM:
  *
  *      header | run 0 | run 1 | ... | data of the first data run | data of the next | ...
  *
- * Pages leave the set when they enter a frame; they were write-protected before they entered the set, so a write that comes while they are on
- * the way is found by the next sync. A hole is never read: reading it would allocate it.
+ * Pages leave the set when they enter a frame; they were write-protected before they entered the set, so a write that
+ * comes while they are on the way is found by the next sync. A hole is never read: reading it would allocate it.
  *
- * Where nearly all of a 2 MiB region exists and goes out with mostly data in it, a LARGE run tells the destination to take one large folio for it.
- * At most 10 of 512 pages may be missing: then the destination's memory stays within 2 % of the source's. Such runs go ahead of
- * their data (LOOK_REGIONS), since to clear the memory takes the destination longer than to receive into it.
+ * Where nearly all of a 2 MiB region exists and goes out with mostly data in it, a LARGE run tells the destination to
+ * take one large folio for it. At most 10 of 512 pages may be missing: then the destination's memory stays within 2 %
+ * of the source's. Such runs go ahead of their data (LOOK_REGIONS), since to clear the memory takes the destination
+ * longer than to receive into it.
  */
 
 #include "driver/engine/source_internal.h"
@@ -57,13 +59,16 @@ void send_batch_free(SendBatch *batch) {
 
 /* Whether one more run of any kind may be added. */
 static bool batch_full(const SendBatch *batch, uint64_t max_bytes) {
-        return batch->n_runs + 2 >= WIRE_RUNS_MAX || batch->data_bytes + WIRE_PAGE_BYTES > max_bytes || batch->zero_bytes >= ZERO_BYTES_MAX;
+        return batch->n_runs + 2 >= WIRE_RUNS_MAX || batch->data_bytes + WIRE_PAGE_BYTES > max_bytes ||
+               batch->zero_bytes >= ZERO_BYTES_MAX;
 }
 
-static void batch_add(SendBatch *batch, const RamBlock *ram, unsigned block, WireKind kind, uint64_t offset, uint64_t length) {
+static void batch_add(SendBatch *batch, const RamBlock *ram, unsigned block, WireKind kind, uint64_t offset,
+                      uint64_t length) {
         WireRun *last = batch->n_runs > 0 ? &batch->runs[batch->n_runs - 1] : NULL;
         bool join = last && last->kind == kind && kind != WIRE_KIND_LARGE && last->block == block &&
-                    last->offset_bytes + wire_run_bytes(last) == offset && last->pages + length / WIRE_PAGE_BYTES <= UINT32_MAX;
+                    last->offset_bytes + wire_run_bytes(last) == offset &&
+                    last->pages + length / WIRE_PAGE_BYTES <= UINT32_MAX;
         if (join)
                 last->pages += (uint32_t) (length / WIRE_PAGE_BYTES);
         else
@@ -216,7 +221,8 @@ static bool batch_fill_block(Source *source, SendBatch *batch, unsigned block, u
                         batch_add(batch, ram, block, WIRE_KIND_ZERO, unit * WIRE_PAGE_BYTES, count * WIRE_PAGE_BYTES);
                 } else {
                         bool zero = page_is_zero(source, ram, unit * WIRE_PAGE_BYTES);
-                        batch_add(batch, ram, block, zero ? WIRE_KIND_ZERO : WIRE_KIND_DATA, unit * WIRE_PAGE_BYTES, WIRE_PAGE_BYTES);
+                        batch_add(batch, ram, block, zero ? WIRE_KIND_ZERO : WIRE_KIND_DATA, unit * WIRE_PAGE_BYTES,
+                                  WIRE_PAGE_BYTES);
                 }
                 source->cursor_unit = unit + count;
                 if (source->cursor_unit % units == 0)
@@ -278,7 +284,8 @@ static int device_send(Source *source, GError **reterr) {
                 if (n == 0 && (silent_msec += DEVICE_POLL_MSEC) < DEVICE_READ_TIMEOUT_MSEC)
                         continue;
                 if (n == 0) {
-                        error_set(reterr, VIR_ERR_OPERATION_TIMEOUT, _("QEMU has sent nothing of its device state for %d seconds"),
+                        error_set(reterr, VIR_ERR_OPERATION_TIMEOUT,
+                                  _("QEMU has sent nothing of its device state for %d seconds"),
                                   DEVICE_READ_TIMEOUT_MSEC / 1000);
                         return -ETIMEDOUT;
                 }

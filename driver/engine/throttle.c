@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Theory of operation: throttle.h says what happens to whom. The mark of a page and its protection change together, under the lock: the fault thread sets
- * the mark and lifts the protection, a sync takes the mark and protects again. If the two could interleave, a sync might take a mark whose page is let go
- * only afterwards, and nobody would see its next write.
+ * Theory of operation: throttle.h says what happens to whom. The mark of a page and its protection change together,
+ * under the lock: the fault thread sets the mark and lifts the protection, a sync takes the mark and protects again. If
+ * the two could interleave, a sync might take a mark whose page is let go only afterwards, and nobody would see its
+ * next write.
  *
- * While pieces are moved, writers depend on the thread: throttle_free() lets them go. If the helper is killed, the daemon does it
- * (engine_source_unprotect()).
+ * While pieces are moved, writers depend on the thread: throttle_free() lets them go. If the helper is killed, the
+ * daemon does it (engine_source_unprotect()).
  */
 
 #include "driver/engine/throttle.h"
@@ -81,7 +82,8 @@ static bool wait_turn(Throttle *throttle, uint64_t *next_usec) {
 
 static void throttle_worker(void *userdata) {
         Throttle *throttle = userdata;
-        struct pollfd fds[] = { { .fd = throttle->uffd, .events = POLLIN }, { .fd = throttle->stop_fd, .events = POLLIN } };
+        struct pollfd fds[] = { { .fd = throttle->uffd, .events = POLLIN },
+                                { .fd = throttle->stop_fd, .events = POLLIN } };
         uint64_t next_usec = 0;
 
         worker_urgent();
@@ -113,7 +115,8 @@ static void throttle_worker(void *userdata) {
 static int protect_runs(Throttle *throttle, const DirtyBlock *block, const PageSet *set, uint64_t first, uint64_t end) {
         for (uint64_t page = page_set_next(set, first); page < end;) {
                 uint64_t stop = MIN(page_set_next_gap(set, page), end);
-                int r = dirty_protect(throttle->uffd, block->address + page * PAGE_BYTES, (stop - page) * PAGE_BYTES, true);
+                int r = dirty_protect(throttle->uffd, block->address + page * PAGE_BYTES, (stop - page) * PAGE_BYTES,
+                                      true);
                 if (r < 0)
                         return r;
                 page = page_set_next(set, stop);
@@ -161,7 +164,8 @@ static int move_hot(Throttle *throttle, DirtyBlock *block) {
 
         for (uint64_t page = page_set_next(block->dirty, 0); page < block->ram->n_pages;) {
                 uint64_t first = page - page % piece, count = MIN(piece, block->ram->n_pages - first);
-                if (!page_set_has(&block->moved, first) && page_set_count(block->dirty, first, count) * HOT_SHARE >= count) {
+                if (!page_set_has(&block->moved, first) &&
+                    page_set_count(block->dirty, first, count) * HOT_SHARE >= count) {
                         int r = move_piece(throttle, block, first, count);
                         if (r < 0)
                                 return r;
@@ -200,7 +204,8 @@ int throttle_new(Dirty *dirty, int uffd_sync, Throttle **ret_throttle, GError **
         for (unsigned i = 0; i < dirty->n_blocks; i++)
                 any = any || dirty->blocks[i].ram->page_bytes == PAGE_BYTES;
         if (dirty->ops != &dirty_scan_ops || uffd_sync < 0 || !any) {
-                error_set(reterr, VIR_ERR_OPERATION_UNSUPPORTED, _("writers cannot be slowed down on this host, or not with this guest's memory"));
+                error_set(reterr, VIR_ERR_OPERATION_UNSUPPORTED,
+                          _("writers cannot be slowed down on this host, or not with this guest's memory"));
                 return -EOPNOTSUPP;
         }
         for (unsigned i = 0; i < dirty->n_blocks; i++)
@@ -228,7 +233,8 @@ Throttle *throttle_free(Throttle *throttle) {
                 struct uffdio_range range = { block->address, block->ram->size_bytes };
 
                 /* Only what is this context's is touched. */
-                for (uint64_t first = block->moved.words ? page_set_next(&block->moved, 0) : block->ram->n_pages; first < block->ram->n_pages;) {
+                for (uint64_t first = block->moved.words ? page_set_next(&block->moved, 0) : block->ram->n_pages;
+                     first < block->ram->n_pages;) {
                         uint64_t end = page_set_next_gap(&block->moved, first);
                         struct uffdio_range run = { block->address + first * PAGE_BYTES, (end - first) * PAGE_BYTES };
                         if (ioctl(throttle->uffd, UFFDIO_UNREGISTER, &run) < 0)
@@ -242,7 +248,8 @@ Throttle *throttle_free(Throttle *throttle) {
                 worker_join(&throttle->worker);
                 /* It may have held a fault that it had read before. */
                 for (unsigned i = 0; i < throttle->dirty->n_blocks; i++) {
-                        struct uffdio_range range = { throttle->dirty->blocks[i].address, throttle->dirty->blocks[i].ram->size_bytes };
+                        struct uffdio_range range = { throttle->dirty->blocks[i].address,
+                                                      throttle->dirty->blocks[i].ram->size_bytes };
                         (void) ioctl(throttle->uffd, UFFDIO_WAKE, &range);
                 }
         }

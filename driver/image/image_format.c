@@ -61,7 +61,8 @@ uint64_t image_hash_pages(ImageHash *hash, const void *memory, uint16_t pages) {
         image_hash_reset(hash);
         for (unsigned page = 0; page < IMAGE_CHUNK_PAGES; page++)
                 if (pages >> page & 1)
-                        image_hash_update(hash, (const unsigned char *) memory + (size_t) page * IMAGE_PAGE_BYTES, IMAGE_PAGE_BYTES);
+                        image_hash_update(hash, (const unsigned char *) memory + (size_t) page * IMAGE_PAGE_BYTES,
+                                          IMAGE_PAGE_BYTES);
         return image_hash_value(hash);
 }
 
@@ -133,8 +134,9 @@ void image_header_encode(const ImageHeader *header, unsigned char *ret_bytes) {
 
 /* Whether the extent lies within the file, after the header. */
 static bool extent_fits(const ImageExtent *extent, uint64_t file_bytes, uint64_t max_bytes) {
-        return extent->length <= max_bytes && extent->offset % IMAGE_ALIGN_BYTES == 0 && extent->offset >= IMAGE_HEADER_BYTES &&
-               extent->offset <= file_bytes && extent->length <= file_bytes - extent->offset;
+        return extent->length <= max_bytes && extent->offset % IMAGE_ALIGN_BYTES == 0 &&
+               extent->offset >= IMAGE_HEADER_BYTES && extent->offset <= file_bytes &&
+               extent->length <= file_bytes - extent->offset;
 }
 
 static int header_damaged(GError **reterr) {
@@ -145,12 +147,13 @@ static bool areas_fit(const ImageHeader *header) {
         ImageExtent xml_area = { .offset = header->xml_area_offset, .length = header->xml_area_bytes };
         ImageExtent order = { .offset = header->order_offset, .length = IMAGE_ORDER_AREA_BYTES };
 
-        return extent_fits(&xml_area, header->file_bytes, 4 * (uint64_t) IMAGE_XML_MAX) && extent_fits(&order, header->file_bytes, UINT64_MAX) &&
-               header->xml.offset >= header->xml_area_offset &&
+        return extent_fits(&xml_area, header->file_bytes, 4 * (uint64_t) IMAGE_XML_MAX) &&
+               extent_fits(&order, header->file_bytes, UINT64_MAX) && header->xml.offset >= header->xml_area_offset &&
                header->xml.offset + header->xml.length <= header->xml_area_offset + header->xml_area_bytes;
 }
 
-int image_header_decode(const unsigned char *bytes, size_t length, uint64_t file_bytes, ImageHeader *ret_header, GError **reterr) {
+int image_header_decode(const unsigned char *bytes, size_t length, uint64_t file_bytes, ImageHeader *ret_header,
+                        GError **reterr) {
         const unsigned char *p = bytes + 8;
         ImageHeader header = { 0 };
 
@@ -160,7 +163,8 @@ int image_header_decode(const unsigned char *bytes, size_t length, uint64_t file
                 return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the save image ends within its header"));
         uint64_t version = get(&p, 4), flags = get(&p, 4), compression = get(&p, 4);
         if (version != IMAGE_VERSION)
-                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("the save image has version %u, this Ferry reads version %u"), (unsigned) version,
+                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
+                                 _("the save image has version %u, this Ferry reads version %u"), (unsigned) version,
                                  IMAGE_VERSION);
         const unsigned char *sum = bytes + FIELDS_BYTES - 8;
         if (get(&sum, 8) != image_hash(bytes, FIELDS_BYTES - 8))
@@ -181,15 +185,18 @@ int image_header_decode(const unsigned char *bytes, size_t length, uint64_t file
         header.blocks = get_extent(&p);
         header.device = get_extent(&p);
         if (!header.complete)
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the save image was never finished: saving was interrupted"));
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                 _("the save image was never finished: saving was interrupted"));
         if (file_bytes < header.file_bytes)
                 return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                                 _("the save image is truncated: it has %" G_GUINT64_FORMAT " bytes of %" G_GUINT64_FORMAT), file_bytes,
-                                 header.file_bytes);
+                                 _("the save image is truncated: it has %" G_GUINT64_FORMAT
+                                   " bytes of %" G_GUINT64_FORMAT),
+                                 file_bytes, header.file_bytes);
         if (compression >= IMAGE_COMPRESSION_MAX_ || flags & ~(FLAG_COMPLETE | FLAG_RUNNING) || header.n_blocks == 0 ||
             header.n_blocks > IMAGE_BLOCKS_MAX || header.blocks.length != header.n_blocks * IMAGE_BLOCK_BYTES ||
-            header.file_bytes > INT64_MAX || !extent_fits(&header.xml, header.file_bytes, IMAGE_XML_MAX) || header.xml.length == 0 ||
-            !areas_fit(&header) || !extent_fits(&header.blocks, header.file_bytes, UINT64_MAX) ||
+            header.file_bytes > INT64_MAX || !extent_fits(&header.xml, header.file_bytes, IMAGE_XML_MAX) ||
+            header.xml.length == 0 || !areas_fit(&header) ||
+            !extent_fits(&header.blocks, header.file_bytes, UINT64_MAX) ||
             !extent_fits(&header.device, header.file_bytes, IMAGE_DEVICE_MAX))
                 return header_damaged(reterr);
         *ret_header = header;
@@ -219,11 +226,13 @@ int image_block_decode(const unsigned char *bytes, const ImageHeader *header, Im
         block.table = get_extent(&p);
         block.data_offset = get(&p, 8);
         /* Every entry of the table is in the file, so its length is bounded by the file's. */
-        if (bytes[IMAGE_BLOCK_ID_MAX] != 0 || block.id[0] == 0 || !g_utf8_validate(block.id, -1, NULL) || block.size_bytes == 0 ||
-            block.size_bytes > BLOCK_SIZE_MAX || block.page_bytes < IMAGE_PAGE_BYTES || (block.page_bytes & (block.page_bytes - 1)) != 0 ||
-            block.size_bytes % block.page_bytes != 0 || block.table.length != image_chunk_count(block.size_bytes) * IMAGE_CHUNK_BYTES ||
+        if (bytes[IMAGE_BLOCK_ID_MAX] != 0 || block.id[0] == 0 || !g_utf8_validate(block.id, -1, NULL) ||
+            block.size_bytes == 0 || block.size_bytes > BLOCK_SIZE_MAX || block.page_bytes < IMAGE_PAGE_BYTES ||
+            (block.page_bytes & (block.page_bytes - 1)) != 0 || block.size_bytes % block.page_bytes != 0 ||
+            block.table.length != image_chunk_count(block.size_bytes) * IMAGE_CHUNK_BYTES ||
             !extent_fits(&block.table, header->file_bytes, UINT64_MAX) || block.data_offset > header->file_bytes)
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the list of RAM blocks in the save image is damaged"));
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                 _("the list of RAM blocks in the save image is damaged"));
         *ret_block = block;
         return 0;
 }
@@ -240,7 +249,8 @@ void image_chunk_encode(const ImageChunk *chunk, unsigned char *ret_bytes) {
         (void) put(p, chunk->hash, 8);
 }
 
-int image_chunk_decode(const unsigned char *bytes, const ImageHeader *header, const ImageBlock *block, uint64_t index, ImageChunk *ret_chunk) {
+int image_chunk_decode(const unsigned char *bytes, const ImageHeader *header, const ImageBlock *block, uint64_t index,
+                       ImageChunk *ret_chunk) {
         const unsigned char *p = bytes;
         ImageChunk chunk = { .offset = get(&p, 8) };
         uint32_t word = (uint32_t) get(&p, 4);
@@ -252,7 +262,8 @@ int image_chunk_decode(const unsigned char *bytes, const ImageHeader *header, co
         chunk.pages = (uint16_t) get(&p, 2);
         uint64_t reserved = get(&p, 2);
         chunk.hash = get(&p, 8);
-        if (reserved != 0 || chunk.kind >= IMAGE_CHUNK_KIND_MAX_ || (chunk.pages == 0) != (chunk.kind == IMAGE_CHUNK_HOLE) ||
+        if (reserved != 0 || chunk.kind >= IMAGE_CHUNK_KIND_MAX_ ||
+            (chunk.pages == 0) != (chunk.kind == IMAGE_CHUNK_HOLE) ||
             (length < IMAGE_CHUNK_DATA_BYTES && chunk.pages >> (length / IMAGE_PAGE_BYTES) != 0))
                 return -EBADMSG;
         uint32_t data = image_chunk_pages(&chunk) * IMAGE_PAGE_BYTES;

@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * The form of a save image: constants, and pure encoding and decoding of its tables. docs/image.md draws the layout and says what each field is for.
- * All numbers are little-endian. Decoders take whatever bytes and bound everything by the file's size.
+ * The form of a save image: constants, and pure encoding and decoding of its tables. docs/image.md draws the layout and
+ * says what each field is for. All numbers are little-endian. Decoders take whatever bytes and bound everything by the
+ * file's size.
  */
 
 #include <glib.h>
@@ -68,7 +69,8 @@ typedef struct ImageBlock {
 
 typedef enum ImageChunkKind {
         IMAGE_CHUNK_HOLE = 0,  /* all pages are zero: nothing is stored */
-        IMAGE_CHUNK_PLACE = 1, /* each page that is not zero at its own place: offset is that of the chunk's first page */
+        /* each page that is not zero at its own place: offset is that of the chunk's first page */
+        IMAGE_CHUNK_PLACE = 1,
         IMAGE_CHUNK_PACKED = 2, /* the pages that are not zero, one after the other */
         IMAGE_CHUNK_ZSTD = 3,  /* as PACKED, as one zstd frame */
         IMAGE_CHUNK_KIND_MAX_,
@@ -100,10 +102,12 @@ void image_hash_reset(ImageHash *hash);
 void image_hash_update(ImageHash *hash, const void *data, size_t length);
 uint64_t image_hash_value(const ImageHash *hash);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ImageHash, image_hash_free)
-/* The hash of a chunk whose pages stand at their places in memory; only those with a bit are looked at. hash is for the function's own use. */
+/* The hash of a chunk whose pages stand at their places in memory; only those with a bit are looked at. hash is for the
+ * function's own use. */
 uint64_t image_hash_pages(ImageHash *hash, const void *memory, uint16_t pages);
 
-/* Number of page-table entries of a block; bytes of a chunk's pages in the guest (less than a whole one at a block's end). */
+/* Number of page-table entries of a block; bytes of a chunk's pages in the guest (less than a whole one at a block's
+ * end). */
 uint64_t image_chunk_count(uint64_t size_bytes);
 uint32_t image_chunk_length(uint64_t size_bytes, uint64_t chunk);
 /* Number of bits. */
@@ -111,9 +115,10 @@ unsigned image_chunk_pages(const ImageChunk *chunk);
 
 /* Writes IMAGE_HEADER_BYTES. */
 void image_header_encode(const ImageHeader *header, unsigned char *ret_bytes);
-/* length: how much of the file's beginning there is; file_bytes: its real size. Errors say what is wrong, without the file's name: OPERATION_FAILED, and
- * CONFIG_UNSUPPORTED for a version that is newer than this one. */
-int image_header_decode(const unsigned char *bytes, size_t length, uint64_t file_bytes, ImageHeader *ret_header, GError **reterr);
+/* length: how much of the file's beginning there is; file_bytes: its real size. Errors say what is wrong, without the
+ * file's name: OPERATION_FAILED, and CONFIG_UNSUPPORTED for a version that is newer than this one. */
+int image_header_decode(const unsigned char *bytes, size_t length, uint64_t file_bytes, ImageHeader *ret_header,
+                        GError **reterr);
 
 /* Writes IMAGE_BLOCK_BYTES. */
 void image_block_encode(const ImageBlock *block, unsigned char *ret_bytes);
@@ -123,7 +128,8 @@ int image_block_decode(const unsigned char *bytes, const ImageHeader *header, Im
 /* Writes IMAGE_CHUNK_BYTES. */
 void image_chunk_encode(const ImageChunk *chunk, unsigned char *ret_bytes);
 /* Entry number index of the block's table, checked against block and header. 0 or -EBADMSG. */
-int image_chunk_decode(const unsigned char *bytes, const ImageHeader *header, const ImageBlock *block, uint64_t index, ImageChunk *ret_chunk);
+int image_chunk_decode(const unsigned char *bytes, const ImageHeader *header, const ImageBlock *block, uint64_t index,
+                       ImageChunk *ret_chunk);
 
 /* Writes IMAGE_ORDER_AREA_BYTES. */
 void image_order_encode(const ImageOrder *order, unsigned char *ret_bytes);

@@ -2,14 +2,15 @@
 #pragma once
 
 /*
- * Reading and writing pieces of an image file, with O_DIRECT or without: whatever is not aligned passes through a buffer that is. Blocks; any thread.
- * A descriptor counts as direct if it has O_DIRECT.
+ * Reading and writing pieces of an image file, with O_DIRECT or without: whatever is not aligned passes through a
+ * buffer that is. Blocks; any thread. A descriptor counts as direct if it has O_DIRECT.
  */
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Memory for direct I/O: length is rounded up to whole pages, content is zero. Aborts when there is none. image_io_free() accepts NULL. */
+/* Memory for direct I/O: length is rounded up to whole pages, content is zero. Aborts when there is none.
+ * image_io_free() accepts NULL. */
 void *image_io_alloc(size_t length);
 void image_io_free(void *memory);
 static inline void image_io_freep(void *p) { image_io_free(*(void **) p); }

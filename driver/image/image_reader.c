@@ -85,7 +85,8 @@ static int read_header(ImageReader *reader, GError **reterr) {
         if (fstat(reader->fd, &st) < 0)
                 return error_set_errno(reterr, errno, _("cannot look at the save image"));
         if (!S_ISREG(st.st_mode))
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("a save image is a regular file, and this is none"));
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                 _("a save image is a regular file, and this is none"));
         size_t length = (size_t) MIN(st.st_size, (off_t) IMAGE_HEADER_BYTES);
         int r = image_io_read(reader->fd, 0, bytes, length);
         if (r < 0)
@@ -98,12 +99,14 @@ static int read_blocks(ImageReader *reader, GError **reterr) {
         int r = read_extent(reader->fd, &reader->header.blocks, &bytes);
 
         if (r == -EBADMSG)
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the list of RAM blocks in the save image is damaged"));
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                 _("the list of RAM blocks in the save image is damaged"));
         if (r < 0)
                 return read_error(r, reterr);
         reader->blocks = g_new0(ImageBlock, reader->header.n_blocks);
         for (unsigned i = 0; r >= 0 && i < reader->header.n_blocks; i++)
-                r = image_block_decode((unsigned char *) bytes + i * IMAGE_BLOCK_BYTES, &reader->header, &reader->blocks[i], reterr);
+                r = image_block_decode((unsigned char *) bytes + i * IMAGE_BLOCK_BYTES, &reader->header,
+                                       &reader->blocks[i], reterr);
         return r;
 }
 
@@ -112,7 +115,8 @@ static int read_xml(ImageReader *reader, GError **reterr) {
         int r = read_extent(reader->fd, &reader->header.xml, &bytes);
 
         if (r == -EBADMSG)
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the domain definition in the save image is damaged"));
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                 _("the domain definition in the save image is damaged"));
         if (r < 0)
                 return read_error(r, reterr);
         reader->xml = g_strndup(bytes, reader->header.xml.length);
@@ -141,7 +145,8 @@ int image_reader_load_tables(ImageReader *reader, GError **reterr) {
                 int r = read_extent(reader->fd, &reader->blocks[i].table, (void **) &reader->tables[i]);
 
                 if (r == -EBADMSG)
-                        return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the page table of RAM block '%s' in the save image is damaged"),
+                        return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                         _("the page table of RAM block '%s' in the save image is damaged"),
                                          reader->blocks[i].id);
                 if (r < 0)
                         return read_error(r, reterr);
@@ -173,7 +178,8 @@ ImageScratch *image_scratch_free(ImageScratch *scratch) {
 }
 
 int image_reader_chunk(const ImageReader *reader, unsigned block, uint64_t index, ImageChunk *ret_chunk) {
-        return image_chunk_decode(reader->tables[block] + index * IMAGE_CHUNK_BYTES, &reader->header, &reader->blocks[block], index, ret_chunk);
+        return image_chunk_decode(reader->tables[block] + index * IMAGE_CHUNK_BYTES, &reader->header,
+                                  &reader->blocks[block], index, ret_chunk);
 }
 
 /* The next run of ones at or above *inout_page; 0 if there is none. */
@@ -198,7 +204,8 @@ static int read_place(const ImageReader *reader, const ImageChunk *chunk, unsign
         return 0;
 }
 
-static int read_packed(const ImageReader *reader, const ImageChunk *chunk, unsigned char *pages, ImageScratch *scratch) {
+static int read_packed(const ImageReader *reader, const ImageChunk *chunk, unsigned char *pages,
+                       ImageScratch *scratch) {
         size_t length = (size_t) image_chunk_pages(chunk) * IMAGE_PAGE_BYTES;
         bool whole = chunk->pages == UINT16_MAX;
         unsigned char *packed = whole ? pages : scratch->packed;
@@ -209,7 +216,8 @@ static int read_packed(const ImageReader *reader, const ImageChunk *chunk, unsig
         } else {
                 r = image_io_read(reader->fd, chunk->offset, scratch->stored, chunk->stored_bytes);
                 /* Never writes more than length, whatever the frame says. */
-                if (r >= 0 && ZSTD_decompressDCtx(scratch->zstd, packed, length, scratch->stored, chunk->stored_bytes) != length)
+                if (r >= 0 &&
+                    ZSTD_decompressDCtx(scratch->zstd, packed, length, scratch->stored, chunk->stored_bytes) != length)
                         r = -EBADMSG;
         }
         if (r < 0 || whole)
@@ -226,7 +234,8 @@ int image_reader_read(const ImageReader *reader, const ImageChunk *chunk, void *
 
         if (chunk->kind == IMAGE_CHUNK_HOLE)
                 return 0;
-        r = chunk->kind == IMAGE_CHUNK_PLACE ? read_place(reader, chunk, pages) : read_packed(reader, chunk, pages, scratch);
+        r = chunk->kind == IMAGE_CHUNK_PLACE ? read_place(reader, chunk, pages)
+                                             : read_packed(reader, chunk, pages, scratch);
         if (r < 0)
                 return r;
         return image_hash_pages(scratch->hash, pages, chunk->pages) == chunk->hash ? 0 : -EBADMSG;
@@ -234,10 +243,11 @@ int image_reader_read(const ImageReader *reader, const ImageChunk *chunk, void *
 
 int image_reader_error(const ImageReader *reader, unsigned block, uint64_t index, int error, GError **reterr) {
         if (error == -EBADMSG)
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                                 _("the save image is damaged: the 64 KiB of RAM block '%s' from offset %" G_GUINT64_FORMAT
-                                   " on are not what was written"),
-                                 reader->blocks[block].id, index * IMAGE_CHUNK_DATA_BYTES);
+                return error_set(
+                        reterr, VIR_ERR_OPERATION_FAILED,
+                        _("the save image is damaged: the 64 KiB of RAM block '%s' from offset %" G_GUINT64_FORMAT
+                          " on are not what was written"),
+                        reader->blocks[block].id, index * IMAGE_CHUNK_DATA_BYTES);
         return read_error(error, reterr);
 }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Theory of operation. All places but those of compressed chunks and of the device state are fixed when the writer is made, so chunks go to the file in any
- * order from any thread. Compressed ones are appended through one buffer that is always written at aligned places.
+ * Theory of operation. All places but those of compressed chunks and of the device state are fixed when the writer is
+ * made, so chunks go to the file in any order from any thread. Compressed ones are appended through one buffer that is
+ * always written at aligned places.
  *
- * The header is written twice: first without its mark "complete", so that whatever is left of an interrupted save is refused, and at last, after
- * everything else has reached the disk.
+ * The header is written twice: first without its mark "complete", so that whatever is left of an interrupted save is
+ * refused, and at last, after everything else has reached the disk.
  */
 
 #include "driver/image/image_writer.h"
@@ -118,9 +119,14 @@ int image_writer_new(const ImageWriterArgs *args, ImageWriter **ret_writer, GErr
 
         pthread_mutex_init(&writer->lock, NULL);
         if (args->n_blocks == 0 || args->n_blocks > IMAGE_BLOCKS_MAX || strlen(args->xml) > IMAGE_XML_MAX)
-                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("a save image cannot hold a domain like this: too many RAM blocks, or its definition is too long"));
+                return error_set(
+                        reterr, VIR_ERR_CONFIG_UNSUPPORTED,
+                        _("a save image cannot hold a domain like this: too many RAM blocks, or its definition is too "
+                          "long"));
         writer->fd = args->fd;
-        writer->header = (ImageHeader){ .compression = args->compression, .running = args->running, .n_blocks = args->n_blocks,
+        writer->header = (ImageHeader){ .compression = args->compression,
+                                        .running = args->running,
+                                        .n_blocks = args->n_blocks,
                                         .created_sec = clock_realtime_usec() / USEC_PER_SEC };
         if (getrandom(writer->header.id, IMAGE_ID_BYTES, 0) != IMAGE_ID_BYTES)
                 return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("no random numbers for the save image"));
@@ -162,7 +168,8 @@ uint64_t image_writer_written(ImageWriter *writer) {
 
 /* Under lock. Only whole pages are written; with pad, the last one is filled up. */
 static int flush(ImageWriter *writer, bool pad) {
-        size_t whole = pad ? units_align_up(writer->buffered, IMAGE_ALIGN_BYTES) : units_align_down(writer->buffered, IMAGE_ALIGN_BYTES);
+        size_t whole = pad ? units_align_up(writer->buffered, IMAGE_ALIGN_BYTES)
+                           : units_align_down(writer->buffered, IMAGE_ALIGN_BYTES);
 
         if (pad)
                 memset(writer->buffer + writer->buffered, 0, whole - writer->buffered);
@@ -213,7 +220,8 @@ static int write_pressed(ImageWriter *writer, const unsigned char *memory, Image
                         length += IMAGE_PAGE_BYTES;
                 }
         chunk->hash = image_hash(press->packed, length);
-        stored = ZSTD_compressCCtx(press->zstd, press->pressed, ZSTD_COMPRESSBOUND(IMAGE_CHUNK_DATA_BYTES), press->packed, length, ZSTD_LEVEL);
+        stored = ZSTD_compressCCtx(press->zstd, press->pressed, ZSTD_COMPRESSBOUND(IMAGE_CHUNK_DATA_BYTES),
+                                   press->packed, length, ZSTD_LEVEL);
         chunk->kind = !ZSTD_isError(stored) && stored < length ? IMAGE_CHUNK_ZSTD : IMAGE_CHUNK_PACKED;
         data = chunk->kind == IMAGE_CHUNK_ZSTD ? press->pressed : press->packed;
         chunk->stored_bytes = (uint32_t) (chunk->kind == IMAGE_CHUNK_ZSTD ? stored : length);
@@ -228,7 +236,8 @@ static bool has_page(const uint16_t *pages, size_t page) {
 }
 
 /* Straight from the guest's memory, each run of pages with one call. */
-static int write_places(ImageWriter *writer, uint64_t offset, unsigned n, const unsigned char *memory, const uint16_t *pages) {
+static int write_places(ImageWriter *writer, uint64_t offset, unsigned n, const unsigned char *memory,
+                        const uint16_t *pages) {
         size_t end = (size_t) n * IMAGE_CHUNK_PAGES;
 
         for (size_t page = 0; page < end;) {
@@ -247,7 +256,8 @@ static int write_places(ImageWriter *writer, uint64_t offset, unsigned n, const 
         return 0;
 }
 
-int image_writer_chunks(ImageWriter *writer, unsigned block, uint64_t first, unsigned n, const void *memory, const uint16_t *pages, ImagePress *press) {
+int image_writer_chunks(ImageWriter *writer, unsigned block, uint64_t first, unsigned n, const void *memory,
+                        const uint16_t *pages, ImagePress *press) {
         const unsigned char *from = memory;
         uint64_t data = 0;
         int r = 0;
@@ -318,7 +328,8 @@ int image_writer_finish(ImageWriter *writer, GError **reterr) {
         int r;
 
         if (writer->header.device.offset == 0)
-                writer->header.device.offset = units_align_up(writer->append_offset + writer->buffered, IMAGE_ALIGN_BYTES);
+                writer->header.device.offset =
+                        units_align_up(writer->append_offset + writer->buffered, IMAGE_ALIGN_BYTES);
         writer->header.device.hash = image_hash_value(writer->device_hash);
         r = flush(writer, true);
         if (r >= 0)
@@ -357,7 +368,9 @@ int image_writer_set_xml(int fd, const char *xml, int running, GError **reterr) 
         size_t length = strlen(xml);
         if (length == 0 || length > half || header.xml.length > half)
                 return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                                 _("the save image has room for a definition of %" G_GUINT64_FORMAT " bytes, the new one has %zu"), half, length);
+                                 _("the save image has room for a definition of %" G_GUINT64_FORMAT
+                                   " bytes, the new one has %zu"),
+                                 half, length);
         r = image_io_write(fd, offset, xml, length);
         if (r >= 0 && fsync(fd) < 0)
                 r = -errno;

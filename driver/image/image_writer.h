@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * Writing a save image into a new, empty file. Blocks on the file. Nobody takes the file for an image before image_writer_finish(); giving it
- * its name is the caller's.
+ * Writing a save image into a new, empty file. Blocks on the file. Nobody takes the file for an image before
+ * image_writer_finish(); giving it its name is the caller's.
  */
 
 #include <glib.h>
@@ -35,9 +35,11 @@ ImagePress *image_press_new(void);
 ImagePress *image_press_free(ImagePress *press);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ImagePress, image_press_free)
 
-/* Writes n chunks (at most IMAGE_WRITER_CHUNKS_MAX) from the first on. memory: the content of the first chunk's first page; only pages with a bit in
- * pages[] are looked at. Any thread, each chunk once at most; those that are never given are holes. 0 or negative errno. */
-int image_writer_chunks(ImageWriter *writer, unsigned block, uint64_t first, unsigned n, const void *memory, const uint16_t *pages, ImagePress *press);
+/* Writes n chunks (at most IMAGE_WRITER_CHUNKS_MAX) from the first on. memory: the content of the first chunk's first
+ * page; only pages with a bit in pages[] are looked at. Any thread, each chunk once at most; those that are never given
+ * are holes. 0 or negative errno. */
+int image_writer_chunks(ImageWriter *writer, unsigned block, uint64_t first, unsigned n, const void *memory,
+                        const uint16_t *pages, ImagePress *press);
 /* Appends to the device state. After all chunks; one thread. 0 or negative errno. */
 int image_writer_device(ImageWriter *writer, const void *data, size_t length);
 /* Bytes given to the file so far. Any thread. */
@@ -45,8 +47,8 @@ uint64_t image_writer_written(ImageWriter *writer);
 /* Writes the tables, waits until everything is on disk, then marks the image as finished. One thread. */
 int image_writer_finish(ImageWriter *writer, GError **reterr);
 
-/* Replaces the definition in a finished image, and with running >= 0 whether the guest runs after a restore. fd: read-write. Either the old or the
- * new text is in force, whenever the host goes down. */
+/* Replaces the definition in a finished image, and with running >= 0 whether the guest runs after a restore. fd:
+ * read-write. Either the old or the new text is in force, whenever the host goes down. */
 int image_writer_set_xml(int fd, const char *xml, int running, GError **reterr);
 /* Notes the order of first uses in a finished image, whose other content is not touched. 0 or negative errno. */
 int image_writer_set_order(int fd, const ImageHeader *header, const ImageOrder *order);

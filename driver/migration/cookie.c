@@ -171,16 +171,19 @@ int migration_cookie_parse(const char *data, size_t length, MigrationCookie *ret
         int64_t version;
 
         if (length == 0)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("there is no migration cookie: both ends must be Ferry daemons"));
+                return error_set(reterr, VIR_ERR_INVALID_ARG,
+                                 _("there is no migration cookie: both ends must be Ferry daemons"));
         object = length <= COOKIE_MAX ? json_parse(data, length, NULL) : NULL;
         version = object ? json_get_int64(object, COOKIE_KEY, 0) : 0;
         if (version == 0)
                 return error_set(reterr, VIR_ERR_INVALID_ARG,
                                  _("the migration cookie is not Ferry's: both ends must be Ferry daemons"));
         if (version != COOKIE_VERSION)
-                return error_set(reterr, VIR_ERR_INVALID_ARG,
-                                 _("the peer's migration cookie has version %lld, ours is %d: update the older of the two daemons"),
-                                 (long long) version, COOKIE_VERSION);
+                return error_set(
+                        reterr, VIR_ERR_INVALID_ARG,
+                        _("the peer's migration cookie has version %lld, ours is %d: update the older of the two "
+                          "daemons"),
+                        (long long) version, COOKIE_VERSION);
         if (parse_members(object, &cookie) < 0)
                 return error_set(reterr, VIR_ERR_INVALID_ARG, _("the migration cookie is damaged"));
         *ret_cookie = cookie;

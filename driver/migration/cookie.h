@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The cookie that a client carries between the two daemons: JSON text, versioned, bounded. The client could change it, and whoever can
- * talk to the peer can invent one, so everything in it is checked like any foreign input.
+ * The cookie that a client carries between the two daemons: JSON text, versioned, bounded. The client could change it,
+ * and whoever can talk to the peer can invent one, so everything in it is checked like any foreign input.
  *
  *   Begin   -> Prepare   who the guest is, its RAM blocks, how much of them is resident
  *   Prepare -> Perform   the token that proves a data connection, where to connect if the client does not say
@@ -51,5 +51,6 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(MigrationCookie, migration_cookie_clear)
 
 /* Text without a final NUL counted in *ret_length; owned by the caller. */
 char *migration_cookie_format(const MigrationCookie *cookie, unsigned *ret_length);
-/* *ret_cookie must be zeroed. INVALID_ARG says what is wrong; an empty cookie is an error: the other side is not Ferry. */
+/* *ret_cookie must be zeroed. INVALID_ARG says what is wrong; an empty cookie is an error: the other side is not
+ * Ferry. */
 int migration_cookie_parse(const char *data, size_t length, MigrationCookie *ret_cookie, GError **reterr);

@@ -3,9 +3,10 @@
 /*
  * Theory of operation
  *
- * The engine's callbacks fold each round into the history (decide_note()), so none is lost however long the fiber sleeps. The fiber that performs
- * the migration asks the policy whenever something has changed, and once a second besides: in the middle of a long round only deadlines count. What the
- * user says during the job (migrate-setmaxdowntime, migrate-postcopy, suspend) comes before any policy.
+ * The engine's callbacks fold each round into the history (decide_note()), so none is lost however long the fiber
+ * sleeps. The fiber that performs the migration asks the policy whenever something has changed, and once a second
+ * besides: in the middle of a long round only deadlines count. What the user says during the job
+ * (migrate-setmaxdowntime, migrate-postcopy, suspend) comes before any policy.
  */
 
 #include "driver/migration/decide.h"
@@ -31,10 +32,12 @@ char *decide_describe(const PolicyDecision *decision) {
         const char *reason = policy_reason_to_string(decision->reason);
 
         if (decision->action == POLICY_THROTTLE)
-                return g_strdup_printf("%s: %s (%u %%)", policy_action_to_string(decision->action), reason, decision->throttle_percent);
+                return g_strdup_printf("%s: %s (%u %%)", policy_action_to_string(decision->action), reason,
+                                       decision->throttle_percent);
         if (decision->reason == POLICY_REASON_NONE || decision->expected_downtime_usec == UINT64_MAX)
                 return g_strdup_printf("%s: %s", policy_action_to_string(decision->action), reason);
-        return g_strdup_printf("%s: %s (expected downtime %" PRIu64 " ms, limit %" PRIu64 " ms)", policy_action_to_string(decision->action), reason,
+        return g_strdup_printf("%s: %s (expected downtime %" PRIu64 " ms, limit %" PRIu64 " ms)",
+                               policy_action_to_string(decision->action), reason,
                                decision->expected_downtime_usec / USEC_PER_MSEC, decision->limit_usec / USEC_PER_MSEC);
 }
 
@@ -78,7 +81,8 @@ int decide_configure(Migration *migration, GError **reterr) {
 
         if (r < 0)
                 return r;
-        migration->policy.overhead_usec = migration->context->overhead_usec > 0 ? migration->context->overhead_usec : OVERHEAD_USEC;
+        migration->policy.overhead_usec =
+                migration->context->overhead_usec > 0 ? migration->context->overhead_usec : OVERHEAD_USEC;
         apply_flags(migration);
         follow_max_downtime(migration);
         return 0;
@@ -142,7 +146,8 @@ static void decided(Migration *migration, const PolicyDecision *decision) {
         if (decision->action != POLICY_CONTINUE || !same) {
                 g_autofree char *words = decide_describe(decision);
 
-                log_debug("migration of '%s': round %" PRIu64 ": %s", migration->domain->name, migration->iterations, words);
+                log_debug("migration of '%s': round %" PRIu64 ": %s", migration->domain->name, migration->iterations,
+                          words);
                 round_log_decision(migration, decision);
         }
         job_record_changed(migration->record, DRIVER_JOB_DECISION);
@@ -152,7 +157,8 @@ static void decided(Migration *migration, const PolicyDecision *decision) {
 static bool decided_by_user(Migration *migration, PolicyAction *ret_action) {
         const PolicyRound *last = &migration->history.last;
         PolicyDecision decision = {
-                .expected_downtime_usec = migration->history.n > 0 ? policy_expected_downtime(&migration->policy, last) : UINT64_MAX,
+                .expected_downtime_usec =
+                        migration->history.n > 0 ? policy_expected_downtime(&migration->policy, last) : UINT64_MAX,
                 .limit_usec = migration->history.limit_usec,
                 .throttle_percent = migration->history.throttle_percent,
         };
@@ -187,7 +193,8 @@ static int ask(Migration *migration, PolicyAction *ret_action, GError **reterr) 
                 /* In the middle of a round only what ends it is news. */
                 if (!news && decision.action == POLICY_CONTINUE)
                         return 0;
-                if (decision.action == POLICY_THROTTLE && migration_throttle(migration, decision.throttle_percent) < 0) {
+                if (decision.action == POLICY_THROTTLE &&
+                    migration_throttle(migration, decision.throttle_percent) < 0) {
                         policy_cannot(&migration->history, POLICY_THROTTLE);
                         continue;
                 }
@@ -202,7 +209,8 @@ static int ask(Migration *migration, PolicyAction *ret_action, GError **reterr) 
                 case POLICY_ABORT: {
                         g_autofree char *words = decide_describe(&decision);
 
-                        return error_set(reterr, VIR_ERR_OPERATION_ABORTED, _("migration of domain '%s' was given up by its policy '%s': %s"),
+                        return error_set(reterr, VIR_ERR_OPERATION_ABORTED,
+                                         _("migration of domain '%s' was given up by its policy '%s': %s"),
                                          migration->domain->name, policy_kind_to_string(migration->policy.kind), words);
                 }
                 default:

@@ -3,12 +3,13 @@
 /*
  * Theory of operation
  *
- * Prepare makes the domain and its QEMU (paused, waiting for a stream), starts the engine, and leaves a fiber behind (settle_fiber) that follows the
- * job to its end without any client: memory complete ─► QEMU loads its devices ─► READY ─► COMMIT ─► the guest runs ─► RUNNING. The guest starts
- * at COMMIT, not at Finish: a round trip of the client is not part of the downtime. Finish only asks how that went.
+ * Prepare makes the domain and its QEMU (paused, waiting for a stream), starts the engine, and leaves a fiber behind
+ * (settle_fiber) that follows the job to its end without any client: memory complete ─► QEMU loads its devices ─► READY
+ * ─► COMMIT ─► the guest runs ─► RUNNING. The guest starts at COMMIT, not at Finish: a round trip of the client is not
+ * part of the downtime. Finish only asks how that went.
  *
- * Before COMMIT any failure ends the incoming QEMU. After COMMIT the guest is ours: if it cannot be started, its QEMU is ended
- * first and then the source is told that it may resume (abandon), in this order, so that it never runs twice.
+ * Before COMMIT any failure ends the incoming QEMU. After COMMIT the guest is ours: if it cannot be started, its QEMU
+ * is ended first and then the source is told that it may resume (abandon), in this order, so that it never runs twice.
  */
 
 #include "driver/migration/migration_dst.h"
@@ -43,7 +44,8 @@
 static void dst_end_guest(Migration *migration) {
         g_autoptr(GError) error = NULL;
 
-        if (guest_end(migration->context->guests, migration->domain, 0, VIR_DOMAIN_SHUTOFF_FAILED, VIR_DOMAIN_EVENT_STOPPED_FAILED, &error) < 0)
+        if (guest_end(migration->context->guests, migration->domain, 0, VIR_DOMAIN_SHUTOFF_FAILED,
+                      VIR_DOMAIN_EVENT_STOPPED_FAILED, &error) < 0)
                 log_debug("incoming domain '%s' cannot be ended: %s", migration->domain->name, error->message);
 }
 
@@ -64,7 +66,8 @@ static bool dst_settle_commit(Migration *migration, const GError *why) {
 
         if (migration->committed || !migration->engine)
                 return migration->committed;
-        if (!migration->engine_gone && engine_dest_refuse(migration->engine, why ? why->message : NULL, &committed, NULL) >= 0)
+        if (!migration->engine_gone &&
+            engine_dest_refuse(migration->engine, why ? why->message : NULL, &committed, NULL) >= 0)
                 return committed;
         /* It cannot be asked any more; but it has written down what it acknowledged. */
         engine_end(migration->engine);
@@ -99,11 +102,13 @@ static int dst_start_guest(Migration *migration, GError **reterr) {
 
         if (migration->params.flags & VIR_MIGRATE_PAUSED) {
                 domain_set_state(domain, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_USER);
-                domain_emit_lifecycle(domain, guests->bus, VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_SUSPENDED_PAUSED);
+                domain_emit_lifecycle(domain, guests->bus, VIR_DOMAIN_EVENT_SUSPENDED,
+                                      VIR_DOMAIN_EVENT_SUSPENDED_PAUSED);
                 return 0;
         }
         if (migration->postcopy)
-                return guest_run(guests, domain, VIR_DOMAIN_RUNNING_POSTCOPY, VIR_DOMAIN_EVENT_RESUMED_POSTCOPY, reterr);
+                return guest_run(guests, domain, VIR_DOMAIN_RUNNING_POSTCOPY, VIR_DOMAIN_EVENT_RESUMED_POSTCOPY,
+                                 reterr);
         return guest_run(guests, domain, VIR_DOMAIN_RUNNING_MIGRATED, VIR_DOMAIN_EVENT_RESUMED_MIGRATED, reterr);
 }
 
@@ -168,7 +173,8 @@ static void settle_fiber(void *userdata) {
 
 static void continue_fiber(void *userdata) {
         g_autoptr(Migration) migration = userdata;
-        bool running = migration->phase == MIGRATION_PHASE_POSTCOPY || migration->phase == MIGRATION_PHASE_POSTCOPY_PAUSED ||
+        bool running = migration->phase == MIGRATION_PHASE_POSTCOPY ||
+                       migration->phase == MIGRATION_PHASE_POSTCOPY_PAUSED ||
                        migration->domain->state == VIR_DOMAIN_RUNNING;
         g_autoptr(GError) error = NULL;
         int r = 0;
@@ -205,16 +211,20 @@ static int dst_check_cookie(MigrationContext *context, const MigrationCookie *co
         uint64_t available_bytes = 0;
 
         if (g_strcmp0(cookie->instance, context->instance) == 0)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("domain '%s' cannot migrate to the daemon that it is on"), cookie->name);
+                return error_set(reterr, VIR_ERR_INVALID_ARG,
+                                 _("domain '%s' cannot migrate to the daemon that it is on"), cookie->name);
         /* Huge pages come from a pool of their own, which qemu_ram_new() checks. */
         for (unsigned i = 0; i < cookie->n_blocks; i++)
                 if (cookie->blocks[i].page_bytes > 4096)
                         return 0;
-        if (qemu_host_available_memory(&available_bytes, NULL) >= 0 && cookie->resident_bytes + MEMORY_RESERVE_BYTES > available_bytes)
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                                 _("the destination has not enough memory for domain '%s': it needs %llu MiB, %llu MiB are available"),
-                                 cookie->name, (unsigned long long) ((cookie->resident_bytes + MEMORY_RESERVE_BYTES) / MIB),
-                                 (unsigned long long) (available_bytes / MIB));
+        if (qemu_host_available_memory(&available_bytes, NULL) >= 0 &&
+            cookie->resident_bytes + MEMORY_RESERVE_BYTES > available_bytes)
+                return error_set(
+                        reterr, VIR_ERR_OPERATION_FAILED,
+                        _("the destination has not enough memory for domain '%s': it needs %llu MiB, %llu MiB are "
+                          "available"),
+                        cookie->name, (unsigned long long) ((cookie->resident_bytes + MEMORY_RESERVE_BYTES) / MIB),
+                        (unsigned long long) (available_bytes / MIB));
         return 0;
 }
 
@@ -223,17 +233,19 @@ static int dst_check_ram(const Domain *domain, const MigrationCookie *cookie, GE
 
         if (ram->n_blocks != cookie->n_blocks)
                 return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                                 _("memory layout differs: domain '%s' has %u RAM blocks on the source and %u here"), domain->name,
-                                 cookie->n_blocks, ram->n_blocks);
+                                 _("memory layout differs: domain '%s' has %u RAM blocks on the source and %u here"),
+                                 domain->name, cookie->n_blocks, ram->n_blocks);
         for (unsigned i = 0; i < ram->n_blocks; i++) {
                 const QemuRamBlock *ours = &ram->blocks[i];
                 const CookieBlock *theirs = &cookie->blocks[i];
 
                 if (strcmp(ours->id, theirs->id) != 0 || ours->size_bytes != theirs->size_bytes)
-                        return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                                         _("memory layout differs: RAM block %u of domain '%s' is '%s' of %llu KiB on the source and '%s' of %llu KiB here"),
-                                         i, domain->name, theirs->id, (unsigned long long) (theirs->size_bytes / KIB), ours->id,
-                                         (unsigned long long) (ours->size_bytes / KIB));
+                        return error_set(
+                                reterr, VIR_ERR_OPERATION_FAILED,
+                                _("memory layout differs: RAM block %u of domain '%s' is '%s' of %llu KiB on the "
+                                  "source and '%s' of %llu KiB here"),
+                                i, domain->name, theirs->id, (unsigned long long) (theirs->size_bytes / KIB), ours->id,
+                                (unsigned long long) (ours->size_bytes / KIB));
         }
         return 0;
 }
@@ -259,13 +271,14 @@ static int dst_make_domain(MigrationContext *context, const MigrationParams *par
                         return r;
         }
         if (memcmp(def->uuid, cookie->uuid, sizeof(cookie->uuid)) != 0)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("the XML of domain '%s' and its migration cookie name different uuids"),
-                                 def->name);
+                return error_set(reterr, VIR_ERR_INVALID_ARG,
+                                 _("the XML of domain '%s' and its migration cookie name different uuids"), def->name);
         r = domain_list_add(guests->list, def, &domain, reterr);
         if (r < 0)
                 return r;
         if (domain_is_active(domain))
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is already active on the destination"), domain->name);
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                 _("domain '%s' is already active on the destination"), domain->name);
         *ret_def = g_steal_pointer(&def);
         *ret_domain = domain;
         return 0;
@@ -375,8 +388,11 @@ int migration_dst_answer(const Migration *migration, const MigrationParams *para
         }
         if (!address.unix_path && address.port == 0) {
                 if (!address.host && g_str_has_prefix(host, "localhost"))
-                        return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                                         _("the destination's host name is '%s', which the source cannot reach: give --migrateuri, or set migration_host in the destination's virtferryd.conf"), host);
+                        return error_set(
+                                reterr, VIR_ERR_OPERATION_FAILED,
+                                _("the destination's host name is '%s', which the source cannot reach: give "
+                                  "--migrateuri, or set migration_host in the destination's virtferryd.conf"),
+                                host);
                 *ret_uri = migration_address_format(address.host ? address.host : host, port);
         }
         cookie.name = g_strdup(migration->domain->name);
@@ -402,7 +418,8 @@ static int dst_serve_disks(Migration *migration, GError **reterr) {
         r = migration->params.uri ? migration_address_parse(migration->params.uri, &address, reterr) : 0;
         if (r < 0)
                 return r;
-        return storage_dst_serve(migration, listen, address.host ? address.host : host, &migration->storage.uri, reterr);
+        return storage_dst_serve(migration, listen, address.host ? address.host : host, &migration->storage.uri,
+                                 reterr);
 }
 
 static int dst_start(Migration *migration, DomainDef *def, const MigrationCookie *cookie, char **ret_cookie,
@@ -425,12 +442,14 @@ static int dst_start(Migration *migration, DomainDef *def, const MigrationCookie
         if (r >= 0)
                 r = migration_check(migration, reterr);
         if (r >= 0)
-                r = migration_dst_answer(migration, &migration->params, port, ret_cookie, ret_cookie_length, ret_uri, reterr);
+                r = migration_dst_answer(migration, &migration->params, port, ret_cookie, ret_cookie_length, ret_uri,
+                                         reterr);
         return r;
 }
 
 int migration_dst_prepare(MigrationContext *context, const void *client, MigrationParams *params, const char *cookie_in,
-                          unsigned cookie_length, char **ret_cookie, unsigned *ret_cookie_length, char **ret_uri, GError **reterr) {
+                          unsigned cookie_length, char **ret_cookie, unsigned *ret_cookie_length, char **ret_uri,
+                          GError **reterr) {
         g_autoptr(DomainDef) def = NULL;
         g_autoptr(Migration) migration = NULL;
         g_auto(MigrationCookie) cookie = { 0 };
@@ -440,7 +459,8 @@ int migration_dst_prepare(MigrationContext *context, const void *client, Migrati
 
         r = migration_cookie_parse(cookie_in, cookie_length, &cookie, reterr);
         if (r >= 0 && params->flags & VIR_MIGRATE_POSTCOPY_RESUME)
-                return postcopy_dst_prepare(context, client, params, &cookie, ret_cookie, ret_cookie_length, ret_uri, reterr);
+                return postcopy_dst_prepare(context, client, params, &cookie, ret_cookie, ret_cookie_length, ret_uri,
+                                            reterr);
         if (r >= 0)
                 r = dst_check_cookie(context, &cookie, reterr);
         if (r >= 0 && params->flags & VIR_MIGRATE_POSTCOPY)
@@ -461,7 +481,8 @@ int migration_dst_prepare(MigrationContext *context, const void *client, Migrati
         r = dst_start(migration, g_steal_pointer(&def), &cookie, ret_cookie, ret_cookie_length, ret_uri, reterr);
         migration->in_call = false;
         if (r >= 0 && !migration->client)
-                r = error_set(reterr, VIR_ERR_OPERATION_ABORTED, _("the client that prepared the migration of '%s' is gone"), domain->name);
+                r = error_set(reterr, VIR_ERR_OPERATION_ABORTED,
+                              _("the client that prepared the migration of '%s' is gone"), domain->name);
         if (r < 0) {
                 dst_end_guest(migration);
                 migration_end(migration, false);
@@ -475,7 +496,8 @@ int migration_dst_prepare(MigrationContext *context, const void *client, Migrati
                 migration_unref(migration);
                 return error_set_errno(reterr, r, _("cannot follow the migration of '%s'"), domain->name);
         }
-        domain_emit_lifecycle(migration->domain, context->guests->bus, VIR_DOMAIN_EVENT_STARTED, VIR_DOMAIN_EVENT_STARTED_MIGRATED);
+        domain_emit_lifecycle(migration->domain, context->guests->bus, VIR_DOMAIN_EVENT_STARTED,
+                              VIR_DOMAIN_EVENT_STARTED_MIGRATED);
         return 0;
 }
 
@@ -492,7 +514,8 @@ void migration_dst_persist(Migration *migration) {
                 return;
         if (migration->persistent_xml) {
                 if (guest_parse(guests, migration->persistent_xml, DOMAIN_PARSE_INACTIVE, NULL, &def, &error) < 0)
-                        log_debug("the persistent definition of '%s' cannot be read, using that of the guest: %s", domain->name, error->message);
+                        log_debug("the persistent definition of '%s' cannot be read, using that of the guest: %s",
+                                  domain->name, error->message);
                 else {
                         g_free(def->name);
                         def->name = g_strdup(domain->name);
@@ -529,10 +552,13 @@ static int dst_finish_cancelled(Migration *migration, GError **reterr) {
 static int dst_finish_interrupted(Migration *migration, GError **reterr) {
         migration->in_call = false;
         migration->client = NULL;
-        return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                         _("migration of domain '%s' was interrupted in postcopy: %s; the guest runs on the destination and waits where it needs memory that is still on the source; 'virsh migrate --postcopy --postcopy-resume' goes on"),
-                         migration->domain->name,
-                         migration->pause_reason ? migration->pause_reason->message : _("the link is lost"));
+        return error_set(
+                reterr, VIR_ERR_OPERATION_FAILED,
+                _("migration of domain '%s' was interrupted in postcopy: %s; the guest runs on the destination and "
+                  "waits where it needs memory that is still on the source; 'virsh migrate --postcopy "
+                  "--postcopy-resume' goes on"),
+                migration->domain->name,
+                migration->pause_reason ? migration->pause_reason->message : _("the link is lost"));
 }
 
 int migration_dst_finish(Migration *unowned, bool cancelled, GError **reterr) {
@@ -562,7 +588,8 @@ int migration_dst_finish(Migration *unowned, bool cancelled, GError **reterr) {
                 if (now >= deadline && !migration->abort_requested && !migration->committed) {
                         /* No COMMIT has come, and after this none can: settle_fiber refuses it. */
                         migration->abort_requested = true;
-                        error_set(&migration->failure, VIR_ERR_OPERATION_TIMEOUT, _("the source did not hand over domain '%s'"), name);
+                        error_set(&migration->failure, VIR_ERR_OPERATION_TIMEOUT,
+                                  _("the source did not hand over domain '%s'"), name);
                         fiber_cond_broadcast(&migration->changed);
                 }
                 fiber_cond_wait(&migration->changed, FAILURE_POLL_USEC);

@@ -6,15 +6,17 @@
 #include "driver/migration/migration.h"
 
 /*
- * Starts a QEMU that waits, and an engine that listens. *ret_uri is NULL if params' URI says where the data goes. params is taken over. Fiber.
- * On failure nothing is left behind.
+ * Starts a QEMU that waits, and an engine that listens. *ret_uri is NULL if params' URI says where the data goes.
+ * params is taken over. Fiber. On failure nothing is left behind.
  */
 int migration_dst_prepare(MigrationContext *context, const void *client, MigrationParams *params, const char *cookie,
-                          unsigned cookie_length, char **ret_cookie, unsigned *ret_cookie_length, char **ret_uri, GError **reterr);
+                          unsigned cookie_length, char **ret_cookie, unsigned *ret_cookie_length, char **ret_uri,
+                          GError **reterr);
 
 /*
- * Returns 0 when the guest is here for good; its domain persists if that was asked. Otherwise it never ran and never will run here, and nothing of it is
- * left. cancelled: always that, with code MIGRATE_FINISH_OK, unless it is too late. Fiber.
+ * Returns 0 when the guest is here for good; its domain persists if that was asked. Otherwise it never ran and never
+ * will run here, and nothing of it is left. cancelled: always that, with code MIGRATE_FINISH_OK, unless it is too late.
+ * Fiber.
  */
 int migration_dst_finish(Migration *migration, bool cancelled, GError **reterr);
 

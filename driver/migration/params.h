@@ -30,8 +30,10 @@ typedef struct MigrationParams {
 void migration_params_clear(MigrationParams *params);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(MigrationParams, migration_params_clear)
 
-/* Reads them. ARGUMENT_UNSUPPORTED names what Ferry does not do; INVALID_ARG what is wrong or contradicts itself. *ret_params must be zeroed. */
-int migration_params_parse(virTypedParameterPtr list, int n, unsigned flags, MigrationParams *ret_params, GError **reterr);
+/* Reads them. ARGUMENT_UNSUPPORTED names what Ferry does not do; INVALID_ARG what is wrong or contradicts itself.
+ * *ret_params must be zeroed. */
+int migration_params_parse(virTypedParameterPtr list, int n, unsigned flags, MigrationParams *ret_params,
+                           GError **reterr);
 
 /* Where the data goes. */
 typedef struct MigrationAddress {
@@ -43,7 +45,8 @@ typedef struct MigrationAddress {
 void migration_address_clear(MigrationAddress *address);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(MigrationAddress, migration_address_clear)
 
-/* "tcp://host[:port]", the older "tcp:host:port", "unix:///path". *ret_address must be zeroed. INVALID_ARG, ARGUMENT_UNSUPPORTED for another scheme. */
+/* "tcp://host[:port]", the older "tcp:host:port", "unix:///path". *ret_address must be zeroed. INVALID_ARG,
+ * ARGUMENT_UNSUPPORTED for another scheme. */
 int migration_address_parse(const char *uri, MigrationAddress *ret_address, GError **reterr);
 /* The URI of host and port, brackets around IPv6. Owned by the caller. */
 char *migration_address_format(const char *host, unsigned port);

@@ -60,7 +60,8 @@ static int write_request(MigrationContext *context, const PeerArgs *args, GError
         const char *text;
         int fd, r;
 
-        own = g_strdup_printf("ferry:///%s?socket=%s", context->guests->settings.privileged ? "system" : "session", context->socket_path);
+        own = g_strdup_printf("ferry:///%s?socket=%s", context->guests->settings.privileged ? "system" : "session",
+                              context->socket_path);
         json_add_string(request, "own", own);
         json_add_string(request, "destination", args->dconnuri);
         json_add_string(request, "uuid", uuid_format(args->uuid, uuid));
@@ -129,12 +130,14 @@ int peer_migrate(MigrationContext *context, const PeerArgs *args, GError **reter
         r = read_reply(out, args->cancelled, text);
         spawn_end(pidfd, r < 0 ? 0 : END_USEC, NULL);
         if (r == -ECANCELED)
-                return error_set(reterr, VIR_ERR_OPERATION_ABORTED, _("the client that asked for the migration is gone"));
+                return error_set(reterr, VIR_ERR_OPERATION_ABORTED,
+                                 _("the client that asked for the migration is gone"));
         if (r < 0)
                 return error_set_errno(reterr, r, _("cannot read the answer of '%s'"), context->peer_helper);
         reply = json_parse(text->str, text->len, NULL);
         if (!reply)
-                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("'%s' ended without an answer"), context->peer_helper);
+                return error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("'%s' ended without an answer"),
+                                 context->peer_helper);
         if (!json_get(reply, "code"))
                 return 0;
         return error_set(reterr, (virErrorNumber) json_get_int64(reply, "code", VIR_ERR_OPERATION_FAILED), "%s",

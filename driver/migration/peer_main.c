@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* virt-ferry-peer: one peer-to-peer migration with libvirt's public client library; see peer.h. It is a process of its own because that library blocks. */
+/* virt-ferry-peer: one peer-to-peer migration with libvirt's public client library; see peer.h. It is a process of its
+ * own because that library blocks. */
 
 #include <errno.h>
 #include <libvirt/libvirt.h>
@@ -37,7 +38,8 @@ static void answer_last_error(void) {
         if (!error)
                 answer(VIR_ERR_OPERATION_FAILED, _("the migration failed without a reason"));
         else
-                answer(error->code, error->str1 && strcmp(error->str1, "%s") != 0 && error->str2 ? error->str2 : error->message);
+                answer(error->code,
+                       error->str1 && strcmp(error->str1, "%s") != 0 && error->str2 ? error->str2 : error->message);
 }
 
 /* Keepalive needs an event loop that runs while virDomainMigrate3() blocks. */
@@ -93,7 +95,8 @@ static int migrate(json_object *request) {
         domain = virDomainLookupByUUIDString(own, json_get_string(request, "uuid"));
         if (!domain)
                 goto out;
-        moved = virDomainMigrate3(domain, destination, params, (unsigned) n, (unsigned) json_get_uint64(request, "flags", 0));
+        moved = virDomainMigrate3(domain, destination, params, (unsigned) n,
+                                  (unsigned) json_get_uint64(request, "flags", 0));
         r = moved ? 0 : -1;
 out:
         if (r < 0)
@@ -124,7 +127,8 @@ int main(void) {
         while ((n = read(STDIN_FILENO, text + length, REQUEST_MAX - length)) > 0)
                 length += (size_t) n;
         request = json_parse(text, length, NULL);
-        if (!request || virInitialize() < 0 || virEventRegisterDefaultImpl() < 0 || pthread_create(&thread, NULL, event_loop, NULL) != 0) {
+        if (!request || virInitialize() < 0 || virEventRegisterDefaultImpl() < 0 ||
+            pthread_create(&thread, NULL, event_loop, NULL) != 0) {
                 answer(VIR_ERR_INTERNAL_ERROR, _("the peer-to-peer helper cannot start"));
                 return EXIT_FAILURE;
         }

@@ -33,12 +33,14 @@ static const xmlNode *find_policy(const xmlDoc *doc) {
 
 static int read_element(const xmlNode *element, PolicyConfig *config, GError **reterr) {
         for (const xmlAttr *attribute = element->properties; attribute; attribute = attribute->next) {
-                g_autofree char *key = g_strdup_printf("%s.%s", (const char *) element->name, (const char *) attribute->name);
+                g_autofree char *key =
+                        g_strdup_printf("%s.%s", (const char *) element->name, (const char *) attribute->name);
                 g_autofree char *value = node_attribute_value(attribute);
                 PolicyConfigResult r = policy_config_set(config, key, value);
 
                 if (r != POLICY_CONFIG_OK)
-                        return error_set(reterr, VIR_ERR_XML_ERROR, _("the migration policy in the domain's metadata: '%s' %s"), key,
+                        return error_set(reterr, VIR_ERR_XML_ERROR,
+                                         _("the migration policy in the domain's metadata: '%s' %s"), key,
                                          policy_config_problem(r));
         }
         return 0;
@@ -50,11 +52,13 @@ static int read_policy(const xmlNode *policy, PolicyConfig *config, GError **ret
         const char *wrong;
         PolicyKind kind;
 
-        name = attribute && xmlStrEqual(attribute->name, (const xmlChar *) "name") ? node_attribute_value(attribute) : NULL;
+        name = attribute && xmlStrEqual(attribute->name, (const xmlChar *) "name") ? node_attribute_value(attribute)
+                                                                                   : NULL;
         kind = policy_kind_from_string(name);
         if (kind < 0)
                 return error_set(reterr, VIR_ERR_XML_ERROR,
-                                 _("the migration policy in the domain's metadata: '%s' is no migration policy"), name ? name : "");
+                                 _("the migration policy in the domain's metadata: '%s' is no migration policy"),
+                                 name ? name : "");
         policy_config_init(config, kind);
         for (const xmlNode *node = policy->children; node; node = node->next) {
                 int r = node->type == XML_ELEMENT_NODE ? read_element(node, config, reterr) : 0;
@@ -64,7 +68,8 @@ static int read_policy(const xmlNode *policy, PolicyConfig *config, GError **ret
         }
         wrong = policy_config_check(config);
         if (wrong)
-                return error_set(reterr, VIR_ERR_XML_ERROR, _("the migration policy in the domain's metadata: %s"), wrong);
+                return error_set(reterr, VIR_ERR_XML_ERROR, _("the migration policy in the domain's metadata: %s"),
+                                 wrong);
         return 0;
 }
 
@@ -95,11 +100,13 @@ int policy_source_read(const PolicySource *source, PolicyConfig *ret_config, GEr
 
         policy_config_init(&config, POLICY_BALANCED);
         if (source->parameter)
-                r = read_text(source->parameter, _("the migration parameter 'ferry.policy'"), VIR_ERR_INVALID_ARG, &config, reterr);
+                r = read_text(source->parameter, _("the migration parameter 'ferry.policy'"), VIR_ERR_INVALID_ARG,
+                              &config, reterr);
         else {
                 r = read_metadata(source->metadata, &config, reterr);
                 if (r == 0 && source->fallback)
-                        r = read_text(source->fallback, _("the setting 'migration_policy'"), VIR_ERR_CONF_SYNTAX, &config, reterr);
+                        r = read_text(source->fallback, _("the setting 'migration_policy'"), VIR_ERR_CONF_SYNTAX,
+                                      &config, reterr);
         }
         if (r < 0)
                 return r;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Where a migration's policy comes from: the migration's own parameter, the domain's metadata, the daemon's configuration; the first that there is. */
+/* Where a migration's policy comes from: the migration's own parameter, the domain's metadata, the daemon's
+ * configuration; the first that there is. */
 
 #include <glib.h>
 
@@ -15,5 +16,6 @@ typedef struct PolicySource {
         const char *fallback;  /* migration_policy of the daemon's configuration; NULL: balanced */
 } PolicySource;
 
-/* INVALID_ARG, XML_ERROR or CONF_SYNTAX, by source, with the name of what is wrong. postcopy and overhead_usec of *ret_config are the caller's to set. */
+/* INVALID_ARG, XML_ERROR or CONF_SYNTAX, by source, with the name of what is wrong. postcopy and overhead_usec of
+ * *ret_config are the caller's to set. */
 int policy_source_read(const PolicySource *source, PolicyConfig *ret_config, GError **reterr);

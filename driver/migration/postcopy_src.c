@@ -16,9 +16,10 @@ static int check_resumable(const Domain *domain, GError **reterr) {
         const Migration *migration = domain->migration;
 
         if (!migration || migration->incoming || !postcopy_is_entered(migration))
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                                 _("domain '%s' has no postcopy migration that could be resumed: leave '--postcopy-resume' out"),
-                                 domain->name);
+                return error_set(
+                        reterr, VIR_ERR_OPERATION_INVALID,
+                        _("domain '%s' has no postcopy migration that could be resumed: leave '--postcopy-resume' out"),
+                        domain->name);
         if (migration->phase == MIGRATION_PHASE_POSTCOPY)
                 return error_set(reterr, VIR_ERR_OPERATION_INVALID,
                                  _("postcopy migration of domain '%s' is not interrupted: there is nothing to resume"),

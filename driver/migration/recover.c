@@ -49,7 +49,8 @@ static void recover_source(Migration *migration, bool stopped_here) {
         unsigned n;
 
         blocks = migration_ram_blocks(qemu_ram(domain->qemu), &n);
-        engine_source_unprotect(blocks, n, qemu_pid(domain->qemu), qemu_uffd(domain->qemu, 0), qemu_uffd(domain->qemu, 1), NULL);
+        engine_source_unprotect(blocks, n, qemu_pid(domain->qemu), qemu_uffd(domain->qemu, 0),
+                                qemu_uffd(domain->qemu, 1), NULL);
         switch (migration->phase) {
         case MIGRATION_PHASE_COMMITTED:
                 guest_end(guests, domain, 0, VIR_DOMAIN_SHUTOFF_MIGRATED, VIR_DOMAIN_EVENT_STOPPED_MIGRATED, NULL);
@@ -70,7 +71,8 @@ static void recover_source(Migration *migration, bool stopped_here) {
                 log_debug("domain '%s' keeps buffered disk I/O, ignoring: %s", domain->name, error->message);
         g_clear_error(&error);
         if (stopped_here && domain->state == VIR_DOMAIN_PAUSED &&
-            guest_run(guests, domain, VIR_DOMAIN_RUNNING_MIGRATION_CANCELED, VIR_DOMAIN_EVENT_RESUMED_MIGRATED, &error) < 0)
+            guest_run(guests, domain, VIR_DOMAIN_RUNNING_MIGRATION_CANCELED, VIR_DOMAIN_EVENT_RESUMED_MIGRATED,
+                      &error) < 0)
                 log_debug("domain '%s' cannot be resumed after a restart: %s", domain->name, error->message);
         migration_end(migration, false);
 }

@@ -76,6 +76,7 @@ void round_log_end(Migration *migration, bool success) {
         g_string_append_printf(migration->round_log, "%s\n", json_line(line));
         path = g_strdup_printf("%s/%s.rounds.log", log_dir, migration->domain->name);
         if (log_dir && file_replace(path, migration->round_log->str, migration->round_log->len, 0600, &error) < 0)
-                log_debug("the rounds of domain '%s' are not kept, ignoring: %s", migration->domain->name, error->message);
+                log_debug("the rounds of domain '%s' are not kept, ignoring: %s", migration->domain->name,
+                          error->message);
         g_string_free(g_steal_pointer(&migration->round_log), TRUE);
 }

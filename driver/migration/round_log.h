@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The rounds of a domain's last outgoing migration, in a file beside its log (NAME.rounds.log): JSON lines, which `virt-ferry simulate --history`
- * reads. A log: whoever cannot write it migrates without.
+ * The rounds of a domain's last outgoing migration, in a file beside its log (NAME.rounds.log): JSON lines, which
+ * `virt-ferry simulate --history` reads. A log: whoever cannot write it migrates without.
  *
  *   {"migration":"vm1","format":1,"policy":"balanced","total":..,"resident":..,"overhead_usec":..}
  *   {"round":2,"elapsed_usec":..,"pending":..,"stopcopy":..,"bandwidth":..,"dirty":..,"sent":..,"scan_usec":..}

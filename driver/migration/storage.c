@@ -3,13 +3,14 @@
 /*
  * Theory of operation
  *
- * A mirror job copies a disk and then sends each of the guest's writes to both sides. It is ended while the guest is stopped and before QEMU hands out
- * its device state, so both images are equal when the destination says READY, which it does only after its NBD server is closed. The source's
- * images are not changed by any of this: a failure at any time leaves the source with its disks, and the destination's copies
- * worthless; those that we made are removed.
+ * A mirror job copies a disk and then sends each of the guest's writes to both sides. It is ended while the guest is
+ * stopped and before QEMU hands out its device state, so both images are equal when the destination says READY, which
+ * it does only after its NBD server is closed. The source's images are not changed by any of this: a failure at any
+ * time leaves the source with its disks, and the destination's copies worthless; those that we made are removed.
  *
- * QEMU's NBD server knows no token. It takes as many clients as there are disks, which the source uses up; who can reach the port before the
- * source does can read and write the copies, as with libvirt's QEMU driver. So listen on a network that only hosts are on.
+ * QEMU's NBD server knows no token. It takes as many clients as there are disks, which the source uses up; who can
+ * reach the port before the source does can read and write the copies, as with libvirt's QEMU driver. So listen on a
+ * network that only hosts are on.
  */
 
 #include "driver/migration/storage.h"
@@ -107,7 +108,8 @@ static int choose(Migration *migration, GPtrArray *chosen, GError **reterr) {
                 if (!disk || !can_copy(disk))
                         return error_set(reterr, VIR_ERR_INVALID_ARG,
                                          disk ? _("disk '%s' of domain '%s' is read-only or empty and is not copied")
-                                              : _("there is no disk '%s' in domain '%s'"), names[i], migration->domain->name);
+                                              : _("there is no disk '%s' in domain '%s'"),
+                                         names[i], migration->domain->name);
                 g_ptr_array_add(chosen, (gpointer) disk);
         }
         for (unsigned i = 0; !names && i < def->disks->len; i++) {
@@ -117,7 +119,8 @@ static int choose(Migration *migration, GPtrArray *chosen, GError **reterr) {
                         g_ptr_array_add(chosen, (gpointer) disk);
         }
         if (chosen->len > STORAGE_DISKS_MAX)
-                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("at most %d disks can be copied"), STORAGE_DISKS_MAX);
+                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("at most %d disks can be copied"),
+                                 STORAGE_DISKS_MAX);
         return 0;
 }
 
@@ -132,7 +135,8 @@ int storage_src_begin(Migration *migration, GError **reterr) {
                 return 0;
         r = qmp_query_named_block_nodes(qemu_monitor(migration->domain->qemu), &nodes, &n_nodes, reterr);
         if (r >= 0 && !migration->domain->live)
-                r = error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is not running"), migration->domain->name);
+                r = error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is not running"),
+                              migration->domain->name);
         if (r >= 0)
                 r = choose(migration, chosen, reterr);
         Storage *storage = &migration->storage;
@@ -145,9 +149,11 @@ int storage_src_begin(Migration *migration, GError **reterr) {
                 g_autofree char *name = qemu_cmdline_format_node(disk->source_index);
                 const QmpBlockNode *node = qmp_block_nodes_find(nodes, n_nodes, name);
 
-                storage->disks[i] = (StorageDisk){ .target = g_strdup(disk->target), .bytes = node ? node->virtual_bytes : 0 };
+                storage->disks[i] =
+                        (StorageDisk){ .target = g_strdup(disk->target), .bytes = node ? node->virtual_bytes : 0 };
                 if (!node)
-                        r = error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("QEMU has no image for disk '%s'"), disk->target);
+                        r = error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("QEMU has no image for disk '%s'"),
+                                      disk->target);
         }
         qmp_block_nodes_free(nodes, n_nodes);
         return r;
@@ -157,7 +163,8 @@ static char *job_name(const char *target) {
         return g_strconcat(JOB_PREFIX, target, NULL);
 }
 
-static int start_one(Migration *migration, Qemu *qemu, const StorageDisk *disk, const MigrationAddress *address, GError **reterr) {
+static int start_one(Migration *migration, Qemu *qemu, const StorageDisk *disk, const MigrationAddress *address,
+                     GError **reterr) {
         const DiskDef *def = migration->domain->live ? find_disk(migration->domain->live, disk->target) : NULL;
         g_autofree char *job = job_name(disk->target);
         g_autofree char *node = qemu_cmdline_format_node(def ? def->source_index : 0);
@@ -174,11 +181,12 @@ static int start_one(Migration *migration, Qemu *qemu, const StorageDisk *disk, 
         int r;
 
         if (!def)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is not running"), migration->domain->name);
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is not running"),
+                                 migration->domain->name);
         r = qmp_mirror_start(qemu_monitor(qemu), &args, &error);
         if (r < 0)
-                return error_set(reterr, error_code(error), _("disk '%s' cannot be copied to the destination: %s"), disk->target,
-                                 error->message);
+                return error_set(reterr, error_code(error), _("disk '%s' cannot be copied to the destination: %s"),
+                                 disk->target, error->message);
         return 0;
 }
 
@@ -223,8 +231,8 @@ int storage_src_copy(Migration *migration, const char *uri, GError **reterr) {
         if (storage->n_disks == 0)
                 return 0;
         if (!uri)
-                return error_set(reterr, VIR_ERR_OPERATION_UNSUPPORTED, _("the destination does not take disks of domain '%s'"),
-                                 migration->domain->name);
+                return error_set(reterr, VIR_ERR_OPERATION_UNSUPPORTED,
+                                 _("the destination does not take disks of domain '%s'"), migration->domain->name);
         r = migration_address_parse(uri, &address, reterr);
         for (unsigned i = 0; r >= 0 && i < storage->n_disks; i++)
                 r = start_one(migration, qemu, &storage->disks[i], &address, reterr);
@@ -234,9 +242,11 @@ int storage_src_copy(Migration *migration, const char *uri, GError **reterr) {
                 if (progress.done_bytes != storage->done_bytes)
                         moved_usec = clock_monotonic_usec();
                 else if (r >= 0 && clock_monotonic_usec() - moved_usec > STALL_USEC)
-                        r = error_set(reterr, VIR_ERR_OPERATION_TIMEOUT,
-                                      _("copying the disks of domain '%s' stands still for %u s: the connection to the destination is lost"),
-                                      migration->domain->name, (unsigned) (STALL_USEC / USEC_PER_SEC));
+                        r = error_set(
+                                reterr, VIR_ERR_OPERATION_TIMEOUT,
+                                _("copying the disks of domain '%s' stands still for %u s: the connection to the "
+                                  "destination is lost"),
+                                migration->domain->name, (unsigned) (STALL_USEC / USEC_PER_SEC));
                 storage->total_bytes = progress.total_bytes;
                 storage->done_bytes = progress.done_bytes;
                 if (r >= 0)
@@ -326,18 +336,24 @@ static int create_one(const Migration *migration, const DiskDef *disk, const Sto
         g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, theirs->bytes);
         g_autofree char *output = NULL;
         g_autoptr(GError) error = NULL;
-        const char *const argv[] = { program, "create", "-q", "-f", disk_format_to_string(disk->format), "--", disk->source, size, NULL };
+        const char *const argv[] = { program, "create",     "-q", "-f", disk_format_to_string(disk->format),
+                                     "--",    disk->source, size, NULL };
 
         if (migration->params.flags & VIR_MIGRATE_NON_SHARED_INC)
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                                 _("the destination has no image '%s' for disk '%s': an incremental copy needs one on top of the same backing image; make it with 'qemu-img create -f qcow2 -b ...'"),
-                                 disk->source, disk->target);
+                return error_set(
+                        reterr, VIR_ERR_OPERATION_FAILED,
+                        _("the destination has no image '%s' for disk '%s': an incremental copy needs one on top of "
+                          "the same backing image; make it with 'qemu-img create -f qcow2 -b ...'"),
+                        disk->source, disk->target);
         if (!program)
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                                 _("the image '%s' cannot be created: there is no qemu-img; install it, or create the image"), disk->source);
+                return error_set(
+                        reterr, VIR_ERR_OPERATION_FAILED,
+                        _("the image '%s' cannot be created: there is no qemu-img; install it, or create the image"),
+                        disk->source);
         if (spawn_run(argv, CREATE_USEC, &output, &error) < 0)
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the image '%s' for disk '%s' cannot be created: %s"), disk->source,
-                                 disk->target, error->message);
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                 _("the image '%s' for disk '%s' cannot be created: %s"), disk->source, disk->target,
+                                 error->message);
         return 0;
 }
 
@@ -350,7 +366,8 @@ int storage_dst_create(Migration *migration, const DomainDef *def, GError **rete
                 int r;
 
                 if (!disk || !can_copy(disk))
-                        return error_set(reterr, VIR_ERR_INVALID_ARG, _("the destination's definition of domain '%s' has no writable disk '%s'"),
+                        return error_set(reterr, VIR_ERR_INVALID_ARG,
+                                         _("the destination's definition of domain '%s' has no writable disk '%s'"),
                                          def->name, theirs->target);
                 if (disk->type != DISK_TYPE_FILE || access(disk->source, F_OK) == 0)
                         continue;
@@ -379,7 +396,8 @@ static int check_sizes(const Migration *migration, GError **reterr) {
 
                 if (!node || node->virtual_bytes != theirs->bytes)
                         r = error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                                      _("disk '%s' has %" G_GUINT64_FORMAT " bytes on the source and %" G_GUINT64_FORMAT " in '%s' here: make the image anew with the same size"),
+                                      _("disk '%s' has %" G_GUINT64_FORMAT " bytes on the source and %" G_GUINT64_FORMAT
+                                        " in '%s' here: make the image anew with the same size"),
                                       theirs->target, theirs->bytes, node ? node->virtual_bytes : 0, disk->source);
         }
         qmp_block_nodes_free(nodes, n_nodes);
@@ -402,7 +420,8 @@ static int listen_somewhere(Migration *migration, const char *listen, unsigned *
                         return 0;
                 }
                 if (port == last || !strstr(error->message, "in use"))
-                        return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the destination cannot listen for disks on port %u: %s"), port,
+                        return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                         _("the destination cannot listen for disks on port %u: %s"), port,
                                          error->message);
         }
 }

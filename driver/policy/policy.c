@@ -3,12 +3,13 @@
 /*
  * Theory of operation
  *
- * A migration may stop the guest once the expected downtime is below the limit, and does when another round would not make it much shorter: a
- * limit is not a goal. Above the limit, everything hangs on one question: do rounds still help? A round *stalls* when it leaves no less than the best
- * of the rounds that ended at least a window ago; rounds in between may go up and down as the guest's work does. While rounds stall, what the policy
- * allows is tried, cheapest first: a higher limit, slower writers, postcopy, and at last stopping the guest above the limit. The two last are not done in
- * just any round: what is pending swings, so they wait for a round as good as the best one since the stall began. If it does not come back within a time
- * (patience), the next best will do, and patience gets shorter.
+ * A migration may stop the guest once the expected downtime is below the limit, and does when another round would not
+ * make it much shorter: a limit is not a goal. Above the limit, everything hangs on one question: do rounds still help?
+ * A round *stalls* when it leaves no less than the best of the rounds that ended at least a window ago; rounds in
+ * between may go up and down as the guest's work does. While rounds stall, what the policy allows is tried, cheapest
+ * first: a higher limit, slower writers, postcopy, and at last stopping the guest above the limit. The two last are not
+ * done in just any round: what is pending swings, so they wait for a round as good as the best one since the stall
+ * began. If it does not come back within a time (patience), the next best will do, and patience gets shorter.
  */
 
 #include "driver/policy/policy.h"
@@ -52,27 +53,31 @@ uint64_t policy_expected_downtime(const PolicyConfig *config, const PolicyRound 
 
 /* ---- folding ---- */
 
-/* Old records are halved: of two neighbours the better stays, with the later time, so that no record looks older than it is. */
+/* Old records are halved: of two neighbours the better stays, with the later time, so that no record looks older than
+ * it is. */
 static void records_thin(PolicyHistory *history) {
         unsigned n = 0, old = POLICY_HISTORY_MAX / 2;
 
         for (unsigned i = 0; i + 1 < old; i += 2) {
                 PolicyRecord a = history->records[i], b = history->records[i + 1];
 
-                history->records[n++] = (PolicyRecord) { .elapsed_usec = b.elapsed_usec, .pending_bytes = min_u64(a.pending_bytes, b.pending_bytes) };
+                history->records[n++] = (PolicyRecord){ .elapsed_usec = b.elapsed_usec,
+                                                        .pending_bytes = min_u64(a.pending_bytes, b.pending_bytes) };
         }
         memmove(&history->records[n], &history->records[old], (history->n - old) * sizeof(history->records[0]));
         history->n -= old - n;
 }
 
 /* The best record of [from, until]; false: there is none. */
-static bool records_best(const PolicyHistory *history, uint64_t from_usec, uint64_t until_usec, uint64_t above_bytes, PolicyRecord *ret_best) {
+static bool records_best(const PolicyHistory *history, uint64_t from_usec, uint64_t until_usec, uint64_t above_bytes,
+                         PolicyRecord *ret_best) {
         bool found = false;
 
         for (unsigned i = 0; i < history->n; i++) {
                 const PolicyRecord *record = &history->records[i];
 
-                if (record->elapsed_usec < from_usec || record->elapsed_usec > until_usec || record->pending_bytes < above_bytes)
+                if (record->elapsed_usec < from_usec || record->elapsed_usec > until_usec ||
+                    record->pending_bytes < above_bytes)
                         continue;
                 if (!found || record->pending_bytes < ret_best->pending_bytes)
                         *ret_best = *record;
@@ -84,7 +89,8 @@ static bool records_best(const PolicyHistory *history, uint64_t from_usec, uint6
 static void fold_gain(PolicyHistory *history, const PolicyRound *round) {
         PolicyRecord best;
 
-        if (!records_best(history, 0, UINT64_MAX, 0, &best) || round->pending_bytes < percent_of(best.pending_bytes, SHRINK_PERCENT))
+        if (!records_best(history, 0, UINT64_MAX, 0, &best) ||
+            round->pending_bytes < percent_of(best.pending_bytes, SHRINK_PERCENT))
                 history->without_gain = 0;
         else
                 history->without_gain++;
@@ -94,7 +100,8 @@ static void fold_gain(PolicyHistory *history, const PolicyRound *round) {
 static void fold_stall(const PolicyConfig *config, PolicyHistory *history, const PolicyRound *round) {
         uint64_t now = round->elapsed_usec, margin = 100 - config->stall_margin_percent;
         PolicyRecord old = { 0 }, best;
-        bool stalled = now >= config->stall_window_usec && records_best(history, 0, now - config->stall_window_usec, 0, &old) &&
+        bool stalled = now >= config->stall_window_usec &&
+                       records_best(history, 0, now - config->stall_window_usec, 0, &old) &&
                        round->pending_bytes >= percent_of(old.pending_bytes, (unsigned) margin);
 
         if (!stalled) {
@@ -133,7 +140,8 @@ void policy_add(const PolicyConfig *config, PolicyHistory *history, const Policy
         fold_stall(config, history, round);
         if (history->n == POLICY_HISTORY_MAX)
                 records_thin(history);
-        history->records[history->n++] = (PolicyRecord) { .elapsed_usec = round->elapsed_usec, .pending_bytes = round->pending_bytes };
+        history->records[history->n++] =
+                (PolicyRecord){ .elapsed_usec = round->elapsed_usec, .pending_bytes = round->pending_bytes };
 }
 
 void policy_cannot(PolicyHistory *history, PolicyAction action) {
@@ -199,7 +207,8 @@ static uint64_t schedule_limit(const Case *the) {
 
         for (unsigned i = 0; i < config->n_schedule; i++) {
                 const PolicyScheduleStep *step = &config->schedule[i];
-                bool reached = step->stalls > 0 ? the->history->stalls >= step->stalls : the->round->elapsed_usec >= step->after_usec;
+                bool reached = step->stalls > 0 ? the->history->stalls >= step->stalls
+                                                : the->round->elapsed_usec >= step->after_usec;
 
                 if (reached && step->limit_usec > limit)
                         limit = step->limit_usec;
@@ -218,9 +227,11 @@ static uint64_t ramp_limit(const Case *the) {
                 return 0;
         if (the->round->elapsed_usec - history->limit_changed_usec < config->downtime_interval_usec)
                 return 0;
-        if (!config->downtime_always && the->expected_usec > percent_of(config->downtime_max_usec, config->downtime_reach_percent))
+        if (!config->downtime_always &&
+            the->expected_usec > percent_of(config->downtime_max_usec, config->downtime_reach_percent))
                 return 0;
-        return min_u64(config->downtime_max_usec, history->limit_usec + (config->downtime_max_usec - config->downtime_usec) / steps);
+        return min_u64(config->downtime_max_usec,
+                       history->limit_usec + (config->downtime_max_usec - config->downtime_usec) / steps);
 }
 
 /* The next step of the limit, if it is time for one. */
@@ -228,7 +239,8 @@ static bool raise_limit(const Case *the) {
         PolicyHistory *history = the->history;
         uint64_t limit;
 
-        if (the->config->downtime_fixed || the->round->sample != POLICY_SAMPLE_ROUND || history->limit_round == history->rounds)
+        if (the->config->downtime_fixed || the->round->sample != POLICY_SAMPLE_ROUND ||
+            history->limit_round == history->rounds)
                 return false;
         limit = the->config->n_schedule > 0 ? schedule_limit(the) : ramp_limit(the);
         if (limit <= history->limit_usec)
@@ -267,17 +279,20 @@ static bool throttle_more(const Case *the, PolicyDecision *ret_decision) {
         }
         if (history->throttle_percent >= the->config->throttle_max)
                 return false;
-        *ret_decision = throttle(the, history->throttle_percent + the->config->throttle_increment, POLICY_REASON_THROTTLE_MORE);
+        *ret_decision =
+                throttle(the, history->throttle_percent + the->config->throttle_increment, POLICY_REASON_THROTTLE_MORE);
         return true;
 }
 
-/* Whether rounds alone get below the limit before the deadline: what is pending shrinks by the same factor each round. */
+/* Whether rounds alone get below the limit before the deadline: what is pending shrinks by the same factor each
+ * round. */
 static bool rounds_in_time(const Case *the) {
         const PolicyHistory *history = the->history;
         const PolicyRound *round = the->round;
         double bandwidth = (double) round->bandwidth_bytes_per_sec, pending = (double) round->pending_bytes;
         double factor = bandwidth > 0 ? (double) round->dirty_bytes_per_sec / bandwidth : 1;
-        double usec = (double) round->elapsed_usec, limit = (double) history->limit_usec - (double) the->config->overhead_usec - (double) round->scan_usec;
+        double usec = (double) round->elapsed_usec,
+               limit = (double) history->limit_usec - (double) the->config->overhead_usec - (double) round->scan_usec;
 
         if (history->n > 1 && history->records[history->n - 2].pending_bytes > 0)
                 factor = pending / (double) history->records[history->n - 2].pending_bytes;
@@ -372,7 +387,9 @@ PolicyDecision policy_decide(const PolicyConfig *config, PolicyHistory *history)
                 .round = round,
                 .expected_usec = policy_expected_downtime(config, round),
                 .can_postcopy = config->postcopy && !history->no_postcopy,
-                .at_minimum = !history->stalled || round->pending_bytes <= percent_of(history->target_bytes, 100 + config->stall_margin_percent),
+                .at_minimum =
+                        !history->stalled ||
+                        round->pending_bytes <= percent_of(history->target_bytes, 100 + config->stall_margin_percent),
         };
         uint64_t fixed_usec = config->overhead_usec + round->scan_usec;
         bool round_ended = round->sample == POLICY_SAMPLE_ROUND;
@@ -385,11 +402,13 @@ PolicyDecision policy_decide(const PolicyConfig *config, PolicyHistory *history)
                 return go_on(&the, POLICY_REASON_NO_BANDWIDTH);
         the.short_enough = the.expected_usec - fixed_usec <= fixed_usec / 4;
         /* A limit below the fixed part cannot be met; what can be done is to add nothing to it. */
-        if (round_ended && (the.expected_usec <= history->limit_usec || (the.short_enough && config->kind != POLICY_MINIMAL_DOWNTIME)))
+        if (round_ended &&
+            (the.expected_usec <= history->limit_usec || (the.short_enough && config->kind != POLICY_MINIMAL_DOWNTIME)))
                 return below_limit(&the);
         if (config->deadline_usec > 0 && round->elapsed_usec >= config->deadline_usec)
                 return finish(&the, config->deadline_action, POLICY_REASON_DEADLINE);
-        if (round_ended && the.can_postcopy && config->postcopy_after_round > 0 && history->rounds >= config->postcopy_after_round)
+        if (round_ended && the.can_postcopy && config->postcopy_after_round > 0 &&
+            history->rounds >= config->postcopy_after_round)
                 return decision_new(&the, POLICY_SWITCH_TO_POSTCOPY, POLICY_REASON_ONE_ROUND);
         return above_limit(&the);
 }

@@ -2,12 +2,12 @@
 #pragma once
 
 /*
- * What to do next in a migration: a pure decision over the history of rounds. No clock, no I/O, no allocation; times are the caller's, so the
- * same code decides real migrations and simulated ones.
+ * What to do next in a migration: a pure decision over the history of rounds. No clock, no I/O, no allocation; times
+ * are the caller's, so the same code decides real migrations and simulated ones.
  *
- * Life: policy_config_init() with a built-in policy, changed by policy_config_set() (policy_config.h); a zeroed PolicyHistory. For each round
- * policy_add() folds it into the history, and policy_decide() says what to do, as often as it answers RAISE_DOWNTIME. The caller does it, or says with
- * policy_cannot() that it cannot.
+ * Life: policy_config_init() with a built-in policy, changed by policy_config_set() (policy_config.h); a zeroed
+ * PolicyHistory. For each round policy_add() folds it into the history, and policy_decide() says what to do, as often
+ * as it answers RAISE_DOWNTIME. The caller does it, or says with policy_cannot() that it cannot.
  */
 
 #include <stdbool.h>
@@ -46,7 +46,8 @@ PolicyAction policy_action_from_string(const char *name);
 
 #define POLICY_SCHEDULE_MAX 16
 
-/* A step of a schedule: once so many rounds in a row have stalled, or so much time has passed, the limit is at least this. */
+/* A step of a schedule: once so many rounds in a row have stalled, or so much time has passed, the limit is at least
+ * this. */
 typedef struct PolicyScheduleStep {
         unsigned stalls;     /* 0: counts time */
         uint64_t after_usec;
@@ -63,16 +64,19 @@ typedef struct PolicyConfig {
         uint64_t downtime_interval_usec; /* at least so long between two steps */
         unsigned downtime_after_round;   /* no step before this round has ended */
         bool downtime_always;            /* steps come with time alone; false: only while rounds stall */
-        unsigned downtime_reach_percent; /* a stalled migration that needs more than this share of the maximum skips the ramp */
+        /* a stalled migration that needs more than this share of the maximum skips the ramp */
+        unsigned downtime_reach_percent;
         PolicyScheduleStep schedule[POLICY_SCHEDULE_MAX]; /* instead of the ramp, where n_schedule > 0 */
         unsigned n_schedule;
         bool downtime_fixed;             /* the user named the limit: nothing exceeds it */
 
         /* what a stall is */
         uint64_t stall_window_usec;      /* progress is measured against rounds that ended at least so long ago */
-        unsigned stall_margin_percent;   /* less than this gained is no progress; nearer than this to the best is as good */
+        /* less than this gained is no progress; nearer than this to the best is as good */
+        unsigned stall_margin_percent;
         unsigned stall_decay_percent;    /* patience for the best after each time that it did not come again */
-        unsigned stall_limit;            /* so many stalled rounds, with everything else tried, end the attempts; 0: patience alone does */
+        /* so many stalled rounds, with everything else tried, end the attempts; 0: patience alone does */
+        unsigned stall_limit;
         PolicyAction stall_action;       /* how: POSTCOPY, STOP_AND_COPY, ABORT; CONTINUE: never */
 
         /* throttling */
@@ -84,7 +88,8 @@ typedef struct PolicyConfig {
 
         /* the end of all patience */
         uint64_t deadline_usec;          /* since the start; 0: none */
-        PolicyAction deadline_action;    /* POSTCOPY, STOP_AND_COPY or ABORT; POSTCOPY means STOP_AND_COPY where it is not allowed */
+        /* POSTCOPY, STOP_AND_COPY or ABORT; POSTCOPY means STOP_AND_COPY where it is not allowed */
+        PolicyAction deadline_action;
 
         uint64_t overhead_usec;          /* stop, device state's loading, resume, without the last scan: as measured */
 } PolicyConfig;
@@ -169,8 +174,8 @@ typedef struct PolicyHistory {
 
 /* Folds the moment into the history. */
 void policy_add(const PolicyConfig *config, PolicyHistory *history, const PolicyRound *round);
-/* Decides from the history, which must have a moment. Deterministic. The limit and the throttle that it decides count as done, so it can be asked again
- * for the same moment: after RAISE_DOWNTIME it should be. */
+/* Decides from the history, which must have a moment. Deterministic. The limit and the throttle that it decides count
+ * as done, so it can be asked again for the same moment: after RAISE_DOWNTIME it should be. */
 PolicyDecision policy_decide(const PolicyConfig *config, PolicyHistory *history);
 
 /* The caller could not do it (THROTTLE, SWITCH_TO_POSTCOPY): it will not be asked for again. */

@@ -232,8 +232,10 @@ const char *policy_config_check(const PolicyConfig *config) {
         if (config->deadline_usec > 0 && config->deadline_action == POLICY_CONTINUE)
                 return "deadline.action must be postcopy, stop-and-copy or abort";
         if (config->kind == POLICY_MINIMAL_DOWNTIME &&
-            (config->deadline_action != POLICY_ABORT || (config->stall_action != POLICY_CONTINUE && config->stall_action != POLICY_ABORT)))
-                return "the policy 'minimal-downtime' never stops the guest above its limit: its actions can only be 'abort' and 'continue'";
+            (config->deadline_action != POLICY_ABORT ||
+             (config->stall_action != POLICY_CONTINUE && config->stall_action != POLICY_ABORT)))
+                return "the policy 'minimal-downtime' never stops the guest above its limit: its actions can only be "
+                       "'abort' and 'continue'";
         if (config->kind == POLICY_NEVER_THROTTLE && config->throttle_max > 0)
                 return "the policy 'never-throttle' has no throttle";
         return NULL;

@@ -34,7 +34,8 @@ const char *policy_config_check(const PolicyConfig *config);
 
 #define POLICY_WORD_SIZE 256
 
-/* Reads the text form; what is not its business (postcopy, overhead) stays. On failure config is unchanged, and word holds what is wrong. */
+/* Reads the text form; what is not its business (postcopy, overhead) stays. On failure config is unchanged, and word
+ * holds what is wrong. */
 PolicyConfigResult policy_config_parse(PolicyConfig *config, const char *text, char word[static POLICY_WORD_SIZE]);
 
 /* The keys, for documents and tests: NULL past the last. */

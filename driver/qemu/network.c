@@ -13,7 +13,8 @@
 #define ASK_USEC (20 * USEC_PER_SEC)
 
 static int ask(const QemuSettings *settings, NetDef *net, GError **reterr) {
-        const char *const argv[] = { settings->network_helper, settings->network_uri ?: "network:///system", net->network, NULL };
+        const char *const argv[] = { settings->network_helper, settings->network_uri ?: "network:///system",
+                                     net->network, NULL };
         g_autofree char *text = NULL;
         g_autoptr(json_object) reply = NULL;
         const char *bridge;
@@ -32,7 +33,8 @@ static int ask(const QemuSettings *settings, NetDef *net, GError **reterr) {
                 net->bridge = g_strdup(bridge);
                 return 0;
         }
-        return error_set(reterr, (virErrorNumber) json_get_int64(reply, "code", VIR_ERR_INTERNAL_ERROR), _("interface '%s': %s"), net->mac,
+        return error_set(reterr, (virErrorNumber) json_get_int64(reply, "code", VIR_ERR_INTERNAL_ERROR),
+                         _("interface '%s': %s"), net->mac,
                          (reply ? json_get_string(reply, "message") : NULL) ?: _("the network daemon gave no answer"));
 }
 
@@ -45,8 +47,10 @@ int qemu_network_resolve(const QemuSettings *settings, DomainDef *def, GError **
                 if (net->type != NET_TYPE_NETWORK)
                         continue;
                 if (!settings->privileged)
-                        return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
-                                         _("interface '%s': a session's guest cannot join network '%s': use type 'user'"), net->mac, net->network);
+                        return error_set(
+                                reterr, VIR_ERR_CONFIG_UNSUPPORTED,
+                                _("interface '%s': a session's guest cannot join network '%s': use type 'user'"),
+                                net->mac, net->network);
                 r = ask(settings, net, reterr);
         }
         return r;

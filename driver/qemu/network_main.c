@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* virt-ferry-network URI NAME: asks libvirt's network daemon for the bridge of a network; see network.h. Prints {"bridge": NAME} or
+/* virt-ferry-network URI NAME: asks libvirt's network daemon for the bridge of a network; see network.h. Prints
+ * {"bridge": NAME} or
  * {"code": virErrorNumber, "message": TEXT}. */
 
 #include <libvirt/libvirt.h>
@@ -30,8 +31,11 @@ static void ignore_error(void *userdata, virErrorPtr error) {
 
 static int answer_connection(const char *uri, const char *name) {
         const char *detail = virGetLastErrorMessage();
-        g_autofree char *text = g_strdup_printf(_("network '%s' cannot be looked up, '%s' does not answer: %s; start libvirt's network daemon, or use type "
-                                                  "'bridge'"), name, uri, detail);
+        g_autofree char *text = g_strdup_printf(
+                _("network '%s' cannot be looked up, '%s' does not answer: %s; start libvirt's network daemon, or use "
+                  "type "
+                  "'bridge'"),
+                name, uri, detail);
 
         return answer(NULL, VIR_ERR_OPERATION_FAILED, text);
 }
@@ -41,7 +45,9 @@ static int answer_network(virNetworkPtr network, const char *name) {
         char *bridge;
 
         if (virNetworkIsActive(network) != 1) {
-                text = g_strdup_printf(_("network '%s' is not active: start it with 'virsh -c network:///system net-start %s'"), name, name);
+                text = g_strdup_printf(
+                        _("network '%s' is not active: start it with 'virsh -c network:///system net-start %s'"), name,
+                        name);
                 return answer(NULL, VIR_ERR_OPERATION_INVALID, text);
         }
         bridge = virNetworkGetBridgeName(network);

@@ -21,8 +21,8 @@ typedef struct QmpBlockStats {
 /* Array of n; qmp_block_stats_free(). */
 int qmp_query_block_stats(Monitor *monitor, QmpBlockStats **ret_stats, unsigned *ret_n, GError **reterr);
 void qmp_block_stats_free(QmpBlockStats *stats, unsigned n);
-/* Whether qdev, an id ("scsi0-0-0-0") or a path ("/machine/peripheral/virtio-disk0/virtio-backend"; may be NULL), is the
- * device with this alias. */
+/* Whether qdev, an id ("scsi0-0-0-0") or a path ("/machine/peripheral/virtio-disk0/virtio-backend"; may be NULL), is
+ * the device with this alias. */
 bool qmp_block_is_device(const char *qdev, const char *alias);
 /* The entry of a disk by its device alias ("virtio-disk0"), or NULL. */
 const QmpBlockStats *qmp_block_stats_find(const QmpBlockStats *stats, unsigned n, const char *alias);

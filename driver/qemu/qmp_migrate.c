@@ -161,7 +161,8 @@ int qmp_migrate_prepare_device_state(Monitor *monitor, GError **reterr) {
         return qmp_migrate_set_parameters(monitor, &parameters, reterr);
 }
 
-/* "0000:00:01.0/vga.vram  4 KiB  0x..offset 0x..used 0x..total": QEMU has this only for people to read. 0: not such a line. */
+/* "0000:00:01.0/vga.vram  4 KiB  0x..offset 0x..used 0x..total": QEMU has this only for people to read. 0: not such a
+ * line. */
 static uint64_t ram_block_size(const char *line, const char *const *ours) {
         char name[256];
         uint64_t total;
@@ -169,12 +170,14 @@ static uint64_t ram_block_size(const char *line, const char *const *ours) {
         if (sscanf(line, " %255s %*u %*s %*x %*x %" SCNx64, name, &total) != 2)
                 return 0;
         for (unsigned i = 0; ours[i]; i++)
-                if (g_str_equal(name, ours[i]) || (g_str_has_prefix(name, "/objects/") && g_str_equal(name + strlen("/objects/"), ours[i])))
+                if (g_str_equal(name, ours[i]) ||
+                    (g_str_has_prefix(name, "/objects/") && g_str_equal(name + strlen("/objects/"), ours[i])))
                         return 0;
         return total;
 }
 
-int qmp_private_ram_sizes(Monitor *monitor, const char *const *ours, unsigned max, uint64_t *ret_sizes, unsigned *ret_n, GError **reterr) {
+int qmp_private_ram_sizes(Monitor *monitor, const char *const *ours, unsigned max, uint64_t *ret_sizes, unsigned *ret_n,
+                          GError **reterr) {
         g_autofree char *text = NULL;
         g_auto(GStrv) lines = NULL;
         unsigned n = 0;

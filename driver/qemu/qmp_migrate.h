@@ -75,7 +75,9 @@ int qmp_migrate_incoming_fd(Monitor *monitor, int fd, GError **reterr);
 int qmp_migrate_cancel(Monitor *monitor, GError **reterr);
 /* What the device-state transfer needs on either side: events, x-ignore-shared, no bandwidth limit. */
 int qmp_migrate_prepare_device_state(Monitor *monitor, GError **reterr);
-/* Sizes of the RAM blocks that QEMU keeps to itself (video memory, ROMs), at most max of them; ours: ids of the memory backends, NULL at the end. */
-int qmp_private_ram_sizes(Monitor *monitor, const char *const *ours, unsigned max, uint64_t *ret_sizes, unsigned *ret_n, GError **reterr);
+/* Sizes of the RAM blocks that QEMU keeps to itself (video memory, ROMs), at most max of them; ours: ids of the memory
+ * backends, NULL at the end. */
+int qmp_private_ram_sizes(Monitor *monitor, const char *const *ours, unsigned max, uint64_t *ret_sizes, unsigned *ret_n,
+                          GError **reterr);
 /* Polls every few ms until the migration is final. 0 if completed; else the error holds QEMU's reason. */
 int qmp_migrate_wait(Monitor *monitor, uint64_t timeout_usec, QmpMigrateInfo *ret_info, GError **reterr);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Commands that copy a running guest's disk to another host: the destination's NBD server, the source's client nodes, the jobs that
- * mirror a disk into one. See qmp.h for what is common to all. */
+/* Commands that copy a running guest's disk to another host: the destination's NBD server, the source's client nodes,
+ * the jobs that mirror a disk into one. See qmp.h for what is common to all. */
 
 #include <glib.h>
 #include <stdbool.h>
@@ -17,7 +17,8 @@ typedef struct QmpNbdAddress {
         const char *unix_path; /* instead of TCP */
 } QmpNbdAddress;
 
-/* Destination: listens for at most max_connections clients at a time. VIR_ERR_INTERNAL_ERROR with QEMU's text, e.g. when the port is in use. */
+/* Destination: listens for at most max_connections clients at a time. VIR_ERR_INTERNAL_ERROR with QEMU's text, e.g.
+ * when the port is in use. */
 int qmp_nbd_server_start(Monitor *monitor, const QmpNbdAddress *address, unsigned max_connections, GError **reterr);
 /* Destination: no client can write any more when it returns. Not an error if there was none. */
 int qmp_nbd_server_stop(Monitor *monitor, GError **reterr);

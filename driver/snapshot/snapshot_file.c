@@ -21,7 +21,8 @@ static int open_error(const char *path, bool direct, int error, GError **reterr)
 }
 
 int snapshot_file_open(const char *path, bool direct, ImageReader **ret_reader, GError **reterr) {
-        /* A FIFO must not block us, and is refused later. Where it may be written, the order of first use is kept in it. */
+        /* A FIFO must not block us, and is refused later. Where it may be written, the order of first use is kept in
+         * it. */
         int flags = O_CLOEXEC | O_NONBLOCK | (direct ? O_DIRECT : 0);
         int fd = open(path, flags | O_RDWR);
 
@@ -43,7 +44,8 @@ static int check_target(const char *path, GError **reterr) {
         if (stat(path, &st) < 0)
                 return errno == ENOENT ? 0 : error_set_errno(reterr, errno, _("cannot look at '%s'"), path);
         if (!S_ISREG(st.st_mode))
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("'%s' is not a regular file: name one, or a new one"), path);
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                 _("'%s' is not a regular file: name one, or a new one"), path);
         return 0;
 }
 
@@ -51,7 +53,8 @@ static int check_target(const char *path, GError **reterr) {
 static bool is_same(int fd, const char *path) {
         struct stat ours, theirs;
 
-        return fstat(fd, &ours) >= 0 && lstat(path, &theirs) >= 0 && ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+        return fstat(fd, &ours) >= 0 && lstat(path, &theirs) >= 0 && ours.st_dev == theirs.st_dev &&
+               ours.st_ino == theirs.st_ino;
 }
 
 int snapshot_file_create(const char *path, bool direct, int *ret_fd, char **ret_temporary, GError **reterr) {
@@ -62,7 +65,8 @@ int snapshot_file_create(const char *path, bool direct, int *ret_fd, char **ret_
         g_autofree char *dir = g_path_get_dirname(path), *name = g_path_get_basename(path);
         g_autofree char *temporary = g_strdup_printf("%s/.%s.saving", dir, name);
         for (;;) {
-                _cleanup_fd_ int fd = open(temporary, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | (direct ? O_DIRECT : 0), 0600);
+                _cleanup_fd_ int fd =
+                        open(temporary, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | (direct ? O_DIRECT : 0), 0600);
 
                 if (fd < 0) {
                         int error = errno;
@@ -72,7 +76,8 @@ int snapshot_file_create(const char *path, bool direct, int *ret_fd, char **ret_
                         return open_error(temporary, direct, error, reterr);
                 }
                 if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-                        return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("another guest is just being saved to '%s'"), path);
+                        return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                         _("another guest is just being saved to '%s'"), path);
                 /* Its last owner may have finished between the two calls. */
                 if (!is_same(fd, temporary))
                         continue;
@@ -100,5 +105,6 @@ char *snapshot_managed_path(const SnapshotContext *context, const char *name) {
 bool snapshot_file_is(const char *path, const unsigned char *id) {
         g_autoptr(ImageReader) reader = NULL;
 
-        return snapshot_file_open(path, false, &reader, NULL) >= 0 && memcmp(image_reader_header(reader)->id, id, IMAGE_ID_BYTES) == 0;
+        return snapshot_file_open(path, false, &reader, NULL) >= 0 &&
+               memcmp(image_reader_header(reader)->id, id, IMAGE_ID_BYTES) == 0;
 }

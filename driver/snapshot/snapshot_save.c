@@ -3,11 +3,12 @@
 /*
  * Theory of operation
  *
- *   pause the guest ─► the engine writes memory and device state into a new file ─► QEMU says that its device state is whole ─► status file: NAMING ─►
- *   the file gets its name ─► the guest is ended
+ *   pause the guest ─► the engine writes memory and device state into a new file ─► QEMU says that its device state is
+ * whole ─► status file: NAMING ─► the file gets its name ─► the guest is ended
  *
- * Until the file has its name every failure ends the same way (save_give_up): the file is removed and the guest goes on as before. From then on the guest
- * belongs to the image: it is ended here, also by a daemon that was restarted in between (snapshot_recover.c).
+ * Until the file has its name every failure ends the same way (save_give_up): the file is removed and the guest goes on
+ * as before. From then on the guest belongs to the image: it is ended here, also by a daemon that was restarted in
+ * between (snapshot_recover.c).
  */
 
 #include <errno.h>
@@ -89,7 +90,9 @@ static int save_publish(Snapshot *snapshot, int image_fd, GError **reterr) {
         /* Without that on disk a restarted daemon would let the guest run on although the image has it. */
         r = snapshot_set_phase(snapshot, SNAPSHOT_PHASE_NAMING);
         if (r < 0)
-                return error_set_errno(reterr, r, _("the state of domain '%s' cannot be saved, so its image is given up"), snapshot->domain->name);
+                return error_set_errno(reterr, r,
+                                       _("the state of domain '%s' cannot be saved, so its image is given up"),
+                                       snapshot->domain->name);
         r = snapshot_file_publish(snapshot->temporary, snapshot->path);
         if (r < 0)
                 return error_set_errno(reterr, r, _("cannot give the save image its name '%s'"), snapshot->path);
@@ -114,12 +117,14 @@ static int save_run(Snapshot *snapshot, const SnapshotSaveArgs *args, const char
                 return r;
         snapshot_set_phase(snapshot, SNAPSHOT_PHASE_SAVING);
         snapshot->stopped_usec = clock_monotonic_usec();
-        r = guest_pause(snapshot->context->guests, domain, VIR_DOMAIN_PAUSED_SAVE, VIR_DOMAIN_EVENT_SUSPENDED_PAUSED, reterr);
+        r = guest_pause(snapshot->context->guests, domain, VIR_DOMAIN_PAUSED_SAVE, VIR_DOMAIN_EVENT_SUSPENDED_PAUSED,
+                        reterr);
         if (r >= 0)
                 r = snapshot_check(snapshot, reterr);
         if (r < 0)
                 return r;
-        domain_emit(domain, snapshot->context->guests->bus, &(DriverEvent){ .id = VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, .iteration = 1 });
+        domain_emit(domain, snapshot->context->guests->bus,
+                    &(DriverEvent){ .id = VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, .iteration = 1 });
         engine_args.image_fd = image_fd;
         r = save_write(snapshot, &engine_args, reterr);
         return r < 0 ? r : save_publish(snapshot, image_fd, reterr);
@@ -140,7 +145,8 @@ static void save_give_up(Snapshot *snapshot, const GError *why) {
                 (void) unlink(snapshot->temporary);
         qmp_migrate_cancel(qemu_monitor(domain->qemu), NULL);
         if (snapshot->run && domain->qemu && domain->state == VIR_DOMAIN_PAUSED &&
-            guest_run(snapshot->context->guests, domain, VIR_DOMAIN_RUNNING_SAVE_CANCELED, VIR_DOMAIN_EVENT_RESUMED_UNPAUSED, &error) < 0)
+            guest_run(snapshot->context->guests, domain, VIR_DOMAIN_RUNNING_SAVE_CANCELED,
+                      VIR_DOMAIN_EVENT_RESUMED_UNPAUSED, &error) < 0)
                 log_debug("domain '%s' cannot be resumed after it was not saved: %s", domain->name, error->message);
         snapshot_end(snapshot);
 }
@@ -153,7 +159,8 @@ int snapshot_save(SnapshotContext *context, Domain *domain, const SnapshotSaveAr
         int r;
 
         if (domain->state != VIR_DOMAIN_RUNNING && domain->state != VIR_DOMAIN_PAUSED)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is shutting down or has crashed"), domain->name);
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is shutting down or has crashed"),
+                                 domain->name);
         r = snapshot_new(context, domain, false, args->path, &made, reterr);
         if (r < 0)
                 return r;

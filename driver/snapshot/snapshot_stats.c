@@ -57,10 +57,12 @@ int snapshot_stats_params(const Snapshot *snapshot, virTypedParameterPtr *ret_pa
         ParamList list = { 0 };
 
         list.failed = virTypedParamsAddInt(&list.params, &list.n, &list.max, VIR_DOMAIN_JOB_OPERATION,
-                                           snapshot->restore ? VIR_DOMAIN_JOB_OPERATION_RESTORE : VIR_DOMAIN_JOB_OPERATION_SAVE) < 0;
+                                           snapshot->restore ? VIR_DOMAIN_JOB_OPERATION_RESTORE
+                                                             : VIR_DOMAIN_JOB_OPERATION_SAVE) < 0;
         add_ullong(&list, VIR_DOMAIN_JOB_TIME_ELAPSED, numbers.elapsed_msec);
         if (snapshot->ended_usec > 0 && snapshot->stopped_usec > 0)
-                add_ullong(&list, VIR_DOMAIN_JOB_DOWNTIME, (snapshot->ended_usec - snapshot->stopped_usec) / USEC_PER_MSEC);
+                add_ullong(&list, VIR_DOMAIN_JOB_DOWNTIME,
+                           (snapshot->ended_usec - snapshot->stopped_usec) / USEC_PER_MSEC);
         add_ullong(&list, VIR_DOMAIN_JOB_DATA_TOTAL, numbers.total);
         add_ullong(&list, VIR_DOMAIN_JOB_DATA_PROCESSED, numbers.processed);
         add_ullong(&list, VIR_DOMAIN_JOB_DATA_REMAINING, numbers.remaining);

@@ -681,25 +681,28 @@ int driver_migrate_confirm(DriverClient *client, const unsigned char *uuid, cons
 /* ---- save images ---- */
 
 int driver_domain_save(DriverClient *client, const unsigned char *uuid, const DriverSaveArgs *args, GError **reterr) {
-        return enter("domain_save", true, reterr, "%02x, %s, %s, %s, %u", uuid[0], args->path ? args->path : "-", args->xml ? args->xml : "-",
-                     args->format ? args->format : "-", args->flags);
+        return enter("domain_save", true, reterr, "%02x, %s, %s, %s, %u", uuid[0], args->path ? args->path : "-",
+                     args->xml ? args->xml : "-", args->format ? args->format : "-", args->flags);
 }
 
 int driver_domain_restore(DriverClient *client, const DriverSaveArgs *args, GError **reterr) {
-        return enter("domain_restore", true, reterr, "%s, %s, %u", args->path ? args->path : "-", args->xml ? args->xml : "-", args->flags);
+        return enter("domain_restore", true, reterr, "%s, %s, %u", args->path ? args->path : "-",
+                     args->xml ? args->xml : "-", args->flags);
 }
 
-int driver_domain_has_managed_save(DriverClient *client, const unsigned char *uuid, unsigned flags, bool *ret_yes, GError **reterr) {
+int driver_domain_has_managed_save(DriverClient *client, const unsigned char *uuid, unsigned flags, bool *ret_yes,
+                                   GError **reterr) {
         *ret_yes = true;
         return enter("domain_has_managed_save", false, reterr, "%02x, %u", uuid[0], flags);
 }
 
-int driver_domain_remove_managed_save(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr) {
+int driver_domain_remove_managed_save(DriverClient *client, const unsigned char *uuid, unsigned flags,
+                                      GError **reterr) {
         return enter("domain_remove_managed_save", true, reterr, "%02x, %u", uuid[0], flags);
 }
 
-int driver_save_image_xml(DriverClient *client, const unsigned char *uuid, const char *path, unsigned flags, char **ret_xml,
-                          GError **reterr) {
+int driver_save_image_xml(DriverClient *client, const unsigned char *uuid, const char *path, unsigned flags,
+                          char **ret_xml, GError **reterr) {
         int r = enter("save_image_xml", true, reterr, "%s, %s, %u", uuid ? "domain" : "-", path ? path : "-", flags);
 
         if (r >= 0)
@@ -707,7 +710,8 @@ int driver_save_image_xml(DriverClient *client, const unsigned char *uuid, const
         return r;
 }
 
-int driver_save_image_define(DriverClient *client, const unsigned char *uuid, const char *path, const char *xml, unsigned flags,
-                             GError **reterr) {
-        return enter("save_image_define", true, reterr, "%s, %s, %s, %u", uuid ? "domain" : "-", path ? path : "-", xml ? xml : "-", flags);
+int driver_save_image_define(DriverClient *client, const unsigned char *uuid, const char *path, const char *xml,
+                             unsigned flags, GError **reterr) {
+        return enter("save_image_define", true, reterr, "%s, %s, %s, %u", uuid ? "domain" : "-", path ? path : "-",
+                     xml ? xml : "-", flags);
 }

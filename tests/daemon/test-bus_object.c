@@ -29,10 +29,23 @@ static void test_paths(void **state) {
 
 static void test_bad_paths(void **state) {
         static const char *const bad[] = {
-                "/", "/org", "/org/virtferryx", BUS_ROOT "/x", BUS_DOMAINS "/", BUS_DOMAINS "/_", UUID_PATH "0", UUID_PATH "/x",
+                "/",
+                "/org",
+                "/org/virtferryx",
+                BUS_ROOT "/x",
+                BUS_DOMAINS "/",
+                BUS_DOMAINS "/_",
+                UUID_PATH "0",
+                UUID_PATH "/x",
                 BUS_DOMAINS "/_0123ABCD_0011_4455_8899_aabbccddeeff", /* another spelling */
-                BUS_DOMAINS "/_0123abcd00114455_8899_aabbccddeeff____", BUS_DOMAINS "/_0123abcg_0011_4455_8899_aabbccddeeff",
-                BUS_JOBS "/", BUS_JOBS "/0", BUS_JOBS "/01", BUS_JOBS "/1x", BUS_JOBS "/-1", BUS_JOBS "/18446744073709551616",
+                BUS_DOMAINS "/_0123abcd00114455_8899_aabbccddeeff____",
+                BUS_DOMAINS "/_0123abcg_0011_4455_8899_aabbccddeeff",
+                BUS_JOBS "/",
+                BUS_JOBS "/0",
+                BUS_JOBS "/01",
+                BUS_JOBS "/1x",
+                BUS_JOBS "/-1",
+                BUS_JOBS "/18446744073709551616",
         };
 
         for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {

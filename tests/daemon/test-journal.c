@@ -109,7 +109,8 @@ static void test_jobs(void **state) {
         driver_double.job.blackout_usec = 12345;
         job(DRIVER_JOB_ENDED);
         job(DRIVER_JOB_GONE);
-        driver_double.job = (DriverJobInfo){ .number = 5, .domain = (char *) "vm1", .phase = "prepared", .incoming = true };
+        driver_double.job =
+                (DriverJobInfo){ .number = 5, .domain = (char *) "vm1", .phase = "prepared", .incoming = true };
         job(DRIVER_JOB_NEW);
         driver_double.job.outcome = DRIVER_JOB_FAILED;
         driver_double.job.error = (char *) "the link broke";

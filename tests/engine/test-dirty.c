@@ -127,7 +127,8 @@ static void test_synchronous(void **state) {
         exact(DIRTY_SYNC);
 }
 
-/* Written pieces move to the other context; nothing that is written there is lost, and what is not written much stays. */
+/* Written pieces move to the other context; nothing that is written there is lost, and what is not written much
+ * stays. */
 static void test_throttle(void **state) {
         if (!kernel_has(KERNEL_PAGEMAP_SCAN))
                 skip();

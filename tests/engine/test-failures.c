@@ -148,7 +148,9 @@ FIBER_TEST(test_refuse_when_ready) {
         job_open(&job, &small);
         assert_int_equal(job_start(&job, NULL), 0);
         g_autoptr(GError) error = NULL;
-        assert_int_equal(engine_source_stop_and_copy(job.source.engine, job.device_in, false, USEC_PER_SEC * 10, &error), 0);
+        assert_int_equal(engine_source_stop_and_copy(job.source.engine, job.device_in, false, USEC_PER_SEC * 10,
+                                                     &error),
+                         0);
         assert_true(job_wait(&job, &job.dest.ready));
         assert_int_equal(engine_dest_loaded(job.dest.engine, &error), 0);
         assert_true(job_wait(&job, &job.source.ready));
@@ -166,7 +168,8 @@ FIBER_TEST(test_refuse_after_commit) {
         Job job;
         job_open(&job, &small);
         assert_int_equal(job_start(&job, NULL), 0);
-        assert_int_equal(engine_source_stop_and_copy(job.source.engine, job.device_in, false, USEC_PER_SEC * 10, NULL), 0);
+        assert_int_equal(engine_source_stop_and_copy(job.source.engine, job.device_in, false, USEC_PER_SEC * 10, NULL),
+                         0);
         assert_true(job_wait(&job, &job.dest.ready));
         assert_int_equal(engine_dest_loaded(job.dest.engine, NULL), 0);
         assert_true(job_wait(&job, &job.source.ready));

@@ -271,7 +271,8 @@ static void dest_dies(void *userdata) {
         assert_true(wait_for(&source, &source.ready));
         crash(scene);
 
-        /* Nobody could start the guest there: COMMIT is not sent any more, or not taken; in both cases that is certain. */
+        /* Nobody could start the guest there: COMMIT is not sent any more, or not taken; in both cases that is
+         * certain. */
         int r = engine_source_commit(source.engine, WAIT_USEC, &error);
         assert_true(r < 0 && r != -ETIMEDOUT && r != -ENOTCONN);
         assert_true(wait_for(&source, &source.failed));

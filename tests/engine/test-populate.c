@@ -21,7 +21,9 @@ static RamBlock *new_block(void) {
         assert_true(fd >= 0);
         assert_int_equal(ftruncate(fd, (off_t) SIZE_BYTES), 0);
         RamBlock *block = g_new0(RamBlock, 1);
-        EngineRamBlock config = { .id = "ram0", .size_bytes = SIZE_BYTES, .page_bytes = 4096, .policy = ENGINE_RAM_SPARSE };
+        EngineRamBlock config = {
+                .id = "ram0", .size_bytes = SIZE_BYTES, .page_bytes = 4096, .policy = ENGINE_RAM_SPARSE
+        };
         assert_int_equal(ram_block_init(block, &config, fd, RAM_BLOCK_WRITE, NULL), 0);
         assert_non_null(block->map_large);
         return block;

@@ -80,11 +80,11 @@ static void test_header(void **state) {
 
 /* The numbers are the protocol. */
 static void test_numbers(void **state) {
-        static const char *const names[] = { [1] = "PROOF", "RAM-TABLE", "ACCEPT",   "ERROR",  "PAGES",
-                                             "DEVICE",      "END",       "READY",    "COMMIT", "COMMIT-ACK",
-                                             "RUNNING",     "KEEPALIVE", "ABORT",    "BYE",    "ABANDON",
-                                             "MARK",        "MARK-ACK",  "RAM-FINAL", "STALE", "POSTCOPY", "REQUEST", "COMPLETE",
-                                              "RESUME", "LACKING", "RESUME-ACK" };
+        static const char *const names[] = { [1] = "PROOF", "RAM-TABLE", "ACCEPT",    "ERROR",   "PAGES",
+                                             "DEVICE",      "END",       "READY",     "COMMIT",  "COMMIT-ACK",
+                                             "RUNNING",     "KEEPALIVE", "ABORT",     "BYE",     "ABANDON",
+                                             "MARK",        "MARK-ACK",  "RAM-FINAL", "STALE",   "POSTCOPY",
+                                             "REQUEST",     "COMPLETE",  "RESUME",    "LACKING", "RESUME-ACK" };
         for (unsigned i = 1; i < sizeof(names) / sizeof(names[0]); i++)
                 assert_string_equal(wire_type_name(i), names[i]);
         assert_int_equal(sizeof(names) / sizeof(names[0]), WIRE_TYPE_MAX_);

@@ -54,7 +54,9 @@ static void test_golden(void **state) {
         unsigned char bytes[WIRE_SET_MAX];
         assert_int_equal(page_set_init(&set, WIRE_SET_PAGES_MAX + 128), 0);
         page_set_add(&set, WIRE_SET_PAGES_MAX + 3, 2);
-        static const unsigned char runs[] = { 0, 0, 4, 0, 0, 0, 0, 0, 128, 0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0 };
+        static const unsigned char runs[] = {
+                0, 0, 4, 0, 0, 0, 0, 0, 128, 0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0
+        };
         assert_int_equal(wire_set_encode(&set, WIRE_SET_PAGES_MAX, bytes), sizeof(runs));
         assert_memory_equal(bytes, runs, sizeof(runs));
         page_set_add(&set, WIRE_SET_PAGES_MAX + 8, 1);

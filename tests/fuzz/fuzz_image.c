@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Save images: a file that a user names may hold anything. To get behind the checksums, those of the header and of what it points to are made right first.
- * Whatever is accepted must be readable to its end without more memory than the file's size allows.
+ * Save images: a file that a user names may hold anything. To get behind the checksums, those of the header and of what
+ * it points to are made right first. Whatever is accepted must be readable to its end without more memory than the
+ * file's size allows.
  */
 
 #include <fcntl.h>

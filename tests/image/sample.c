@@ -37,7 +37,8 @@ uint16_t sample_pages(const Sample *sample, unsigned block, uint64_t chunk) {
         uint16_t pages = 0;
 
         for (unsigned i = 0; i < n; i++)
-                if (memcmp(sample->memory[block] + chunk * IMAGE_CHUNK_DATA_BYTES + i * IMAGE_PAGE_BYTES, zero, IMAGE_PAGE_BYTES) != 0)
+                if (memcmp(sample->memory[block] + chunk * IMAGE_CHUNK_DATA_BYTES + i * IMAGE_PAGE_BYTES, zero,
+                           IMAGE_PAGE_BYTES) != 0)
                         pages |= (uint16_t) (1u << i);
         return pages;
 }
@@ -52,7 +53,9 @@ static void write_block(Sample *sample, ImageWriter *writer, unsigned block) {
                 for (unsigned i = 0; i < count; i++)
                         pages[i] = sample_pages(sample, block, first + i);
                 assert_int_equal(image_writer_chunks(writer, block, first, count,
-                                                     sample->memory[block] + first * IMAGE_CHUNK_DATA_BYTES, pages, press), 0);
+                                                     sample->memory[block] + first * IMAGE_CHUNK_DATA_BYTES, pages,
+                                                     press),
+                                 0);
         }
 }
 

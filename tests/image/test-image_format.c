@@ -14,10 +14,20 @@
 #define FILE_BYTES (UINT64_C(1) << 30)
 
 static ImageHeader make_header(void) {
-        return (ImageHeader){ .complete = true, .running = true, .compression = IMAGE_ZSTD, .n_blocks = 2, .id = "0123456789abcde",
-                              .created_sec = 1234567890, .file_bytes = FILE_BYTES, .data_bytes = 4096 * 5,
-                              .xml = { 4096, 100, 1 }, .xml_area_offset = 4096, .xml_area_bytes = 40960, .order_offset = 65536,
-                              .blocks = { 262144, 256, 2 }, .device = { 524288, 777, 3 } };
+        return (ImageHeader){ .complete = true,
+                              .running = true,
+                              .compression = IMAGE_ZSTD,
+                              .n_blocks = 2,
+                              .id = "0123456789abcde",
+                              .created_sec = 1234567890,
+                              .file_bytes = FILE_BYTES,
+                              .data_bytes = 4096 * 5,
+                              .xml = { 4096, 100, 1 },
+                              .xml_area_offset = 4096,
+                              .xml_area_bytes = 40960,
+                              .order_offset = 65536,
+                              .blocks = { 262144, 256, 2 },
+                              .device = { 524288, 777, 3 } };
 }
 
 static void test_header(void **state) {
@@ -71,7 +81,10 @@ static void test_refused(void **state) {
                 ImageHeader bad = make_header();
                 switch (i) {
                 case 0: bad.n_blocks = 0; break;
-                case 1: bad.n_blocks = IMAGE_BLOCKS_MAX + 1; bad.blocks.length = bad.n_blocks * IMAGE_BLOCK_BYTES; break;
+                case 1:
+                        bad.n_blocks = IMAGE_BLOCKS_MAX + 1;
+                        bad.blocks.length = bad.n_blocks * IMAGE_BLOCK_BYTES;
+                        break;
                 case 2: bad.blocks.length = 255; break;
                 case 3: bad.xml.length = IMAGE_XML_MAX + 1; break;
                 case 4: bad.xml.offset = 4095; break;
@@ -89,7 +102,12 @@ static void test_refused(void **state) {
 static void test_block(void **state) {
         unsigned char bytes[IMAGE_BLOCK_BYTES];
         ImageHeader header = make_header();
-        ImageBlock block = { .id = "ram-node0", .size_bytes = 1 << 20, .page_bytes = 4096, .table = { 8192, 16 * 24, 9 }, .data_offset = 2 << 20 }, back;
+        ImageBlock block = { .id = "ram-node0",
+                             .size_bytes = 1 << 20,
+                             .page_bytes = 4096,
+                             .table = { 8192, 16 * 24, 9 },
+                             .data_offset = 2 << 20 },
+                   back;
 
         image_block_encode(&block, bytes);
         assert_int_equal(image_block_decode(bytes, &header, &back, NULL), 0);
@@ -134,7 +152,9 @@ static int try_chunk(const ImageChunk *chunk, uint64_t index) {
 static void test_chunk(void **state) {
         ImageChunk place = { .offset = (2 << 20) + 2 * 65536, .pages = 0x8001, .kind = IMAGE_CHUNK_PLACE, .hash = 5 };
         ImageChunk zstd = { .offset = 777, .stored_bytes = 100, .pages = 0x3, .kind = IMAGE_CHUNK_ZSTD, .hash = 5 };
-        ImageChunk packed = { .offset = 777, .stored_bytes = 8192, .pages = 0x3, .kind = IMAGE_CHUNK_PACKED, .hash = 5 };
+        ImageChunk packed = {
+                .offset = 777, .stored_bytes = 8192, .pages = 0x3, .kind = IMAGE_CHUNK_PACKED, .hash = 5
+        };
         ImageChunk hole = { 0 }, bad;
 
         assert_int_equal(try_chunk(&hole, 0), 0);

@@ -31,7 +31,8 @@ static void check_all(const Sample *sample, const ImageReader *reader) {
                         assert_int_equal(image_reader_chunk(reader, i, index, &chunk), 0);
                         assert_int_equal(chunk.pages, sample_pages(sample, i, index));
                         assert_int_equal(image_reader_read(reader, &chunk, pages, scratch), 0);
-                        assert_memory_equal(pages, sample->memory[i] + index * IMAGE_CHUNK_DATA_BYTES, image_chunk_length(block->size_bytes, index));
+                        assert_memory_equal(pages, sample->memory[i] + index * IMAGE_CHUNK_DATA_BYTES,
+                                            image_chunk_length(block->size_bytes, index));
                 }
         }
 }
@@ -101,7 +102,12 @@ static void test_damage(void **state) {
                 assert_int_equal(read_all(&sample), 0);
                 assert_int_equal(image_reader_new(sample_reopen(&sample, O_RDONLY), &reader, NULL), 0);
                 const ImageHeader *header = image_reader_header(reader);
-                const uint64_t sure[] = { 0, 30, 500, header->xml.offset + 10, header->blocks.offset + 70, header->device.offset + 100000,
+                const uint64_t sure[] = { 0,
+                                          30,
+                                          500,
+                                          header->xml.offset + 10,
+                                          header->blocks.offset + 70,
+                                          header->device.offset + 100000,
                                           image_reader_block(reader, 0)->table.offset + 24 };
                 for (unsigned i = 0; i < G_N_ELEMENTS(sure); i++) {
                         unsigned char byte;
@@ -144,7 +150,7 @@ static void test_sentence(void **state) {
 }
 
 int main(void) {
-        const struct CMUnitTest tests[] = { cmocka_unit_test(test_round_trip), cmocka_unit_test(test_holes), cmocka_unit_test(test_damage),
-                                            cmocka_unit_test(test_sentence) };
+        const struct CMUnitTest tests[] = { cmocka_unit_test(test_round_trip), cmocka_unit_test(test_holes),
+                                            cmocka_unit_test(test_damage), cmocka_unit_test(test_sentence) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,7 +22,9 @@ static void test_unfinished(void **state) {
 
         sample_make(&sample, IMAGE_RAW, 0);
         assert_int_equal(ftruncate(sample.fd, 0), 0);
-        ImageWriterArgs args = { .fd = sample.fd, .xml = SAMPLE_XML, .blocks = sample.blocks, .n_blocks = SAMPLE_BLOCKS };
+        ImageWriterArgs args = {
+                .fd = sample.fd, .xml = SAMPLE_XML, .blocks = sample.blocks, .n_blocks = SAMPLE_BLOCKS
+        };
         assert_int_equal(image_writer_new(&args, &writer, NULL), 0);
         assert_int_equal(image_writer_device(writer, sample.device, SAMPLE_DEVICE_BYTES), 0);
         assert_true(image_reader_new(sample_reopen(&sample, O_RDONLY), &reader, &error) < 0);
@@ -77,6 +79,7 @@ static void test_set_order(void **state) {
 }
 
 int main(void) {
-        const struct CMUnitTest tests[] = { cmocka_unit_test(test_unfinished), cmocka_unit_test(test_set_xml), cmocka_unit_test(test_set_order) };
+        const struct CMUnitTest tests[] = { cmocka_unit_test(test_unfinished), cmocka_unit_test(test_set_xml),
+                                            cmocka_unit_test(test_set_order) };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -114,7 +114,8 @@ static void test_disks(void **state) {
         assert_string_equal(params.migrate_disks[1], "sdb");
         assert_null(params.migrate_disks[2]);
         assert_int_equal(params.disks_port, 49999);
-        assert_true(migration_params_parse(list, n, VIR_MIGRATE_NON_SHARED_DISK | VIR_MIGRATE_NON_SHARED_INC, &other, &error) < 0);
+        assert_true(migration_params_parse(list, n, VIR_MIGRATE_NON_SHARED_DISK | VIR_MIGRATE_NON_SHARED_INC, &other,
+                                           &error) < 0);
         assert_non_null(strstr(error->message, "exclude each other"));
         virTypedParamsFree(list, n);
 }

@@ -24,16 +24,23 @@ static void test_order(void **state) {
         assert_int_equal(config.kind, POLICY_BALANCED);
         assert_int_equal(policy_source_read(&(PolicySource) { .fallback = "never-throttle" }, &config, NULL), 0);
         assert_int_equal(config.kind, POLICY_NEVER_THROTTLE);
-        assert_int_equal(policy_source_read(&(PolicySource) { .fallback = "never-throttle", .metadata = metadata }, &config, NULL), 0);
+        assert_int_equal(policy_source_read(&(PolicySource){ .fallback = "never-throttle", .metadata = metadata },
+                                            &config, NULL),
+                         0);
         assert_int_equal(config.kind, POLICY_POSTCOPY);
-        assert_int_equal(policy_source_read(&(PolicySource) { .parameter = "deadline", .metadata = metadata }, &config, NULL), 0);
+        assert_int_equal(policy_source_read(&(PolicySource){ .parameter = "deadline", .metadata = metadata }, &config,
+                                            NULL),
+                         0);
         assert_int_equal(config.kind, POLICY_DEADLINE);
 }
 
 static const char *const good[] = {
-        POLICY(" name='balanced'", "<f:downtime initial='150' max='1050' steps='7' interval='10' after-round='3' always='yes' reach='300'/>"),
-        POLICY(" name='balanced'", "<f:stall window='40' margin='4' decay='75' limit='3' action='stop-and-copy'/><f:throttle max='0'/>"),
-        POLICY(" name='minimal-downtime'", "<f:downtime schedule='1:150,2:200,90s:76'/><f:deadline seconds='2.5' action='abort'/>"),
+        POLICY(" name='balanced'",
+               "<f:downtime initial='150' max='1050' steps='7' interval='10' after-round='3' always='yes' reach='300'/>"),
+        POLICY(" name='balanced'",
+               "<f:stall window='40' margin='4' decay='75' limit='3' action='stop-and-copy'/><f:throttle max='0'/>"),
+        POLICY(" name='minimal-downtime'",
+               "<f:downtime schedule='1:150,2:200,90s:76'/><f:deadline seconds='2.5' action='abort'/>"),
         POLICY(" name='postcopy'", "<f:postcopy after-round='2'/><!-- why -->"),
         POLICY(" name='deadline'", "<f:deadline seconds='90'/>"),
         POLICY(" name='never-throttle'", ""),
@@ -67,7 +74,9 @@ static void test_metadata(void **state) {
                 assert_int_equal(error->code, VIR_ERR_XML_ERROR);
         }
         /* Another namespace is somebody else's. */
-        assert_int_equal(policy_source_read(&(PolicySource) { .metadata = "<policy name='x' xmlns='urn:else'/>" }, &config, NULL), 0);
+        assert_int_equal(policy_source_read(&(PolicySource){ .metadata = "<policy name='x' xmlns='urn:else'/>" },
+                                            &config, NULL),
+                         0);
         assert_int_equal(config.kind, POLICY_BALANCED);
 }
 
@@ -75,19 +84,22 @@ static void test_bad_texts(void **state) {
         g_autoptr(GError) parameter = NULL, setting = NULL, contradiction = NULL;
         PolicyConfig config;
 
-        assert_true(policy_source_read(&(PolicySource) { .parameter = "balanced stall.window=x" }, &config, &parameter) < 0);
+        assert_true(policy_source_read(&(PolicySource){ .parameter = "balanced stall.window=x" }, &config, &parameter) <
+                    0);
         assert_non_null(strstr(parameter->message, "stall.window"));
         assert_int_equal(parameter->code, VIR_ERR_INVALID_ARG);
         assert_true(policy_source_read(&(PolicySource) { .fallback = "fast" }, &config, &setting) < 0);
         assert_non_null(strstr(setting->message, "migration_policy"));
-        assert_true(policy_source_read(&(PolicySource) { .parameter = "never-throttle throttle.max=9" }, &config, &contradiction) < 0);
+        assert_true(policy_source_read(&(PolicySource){ .parameter = "never-throttle throttle.max=9" }, &config,
+                                       &contradiction) < 0);
 }
 
 static void ignore_error(void *userdata, xmlError *error) {
 }
 
 static bool fits_schema(xmlRelaxNG *schema, const char *xml) {
-        g_autoptr(xmlDoc) doc = xmlReadMemory(xml, (int) strlen(xml), NULL, NULL, XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
+        g_autoptr(xmlDoc) doc =
+                xmlReadMemory(xml, (int) strlen(xml), NULL, NULL, XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
         xmlRelaxNGValidCtxt *validator = xmlRelaxNGNewValidCtxt(schema);
         int r;
 
@@ -116,8 +128,9 @@ static void test_schema(void **state) {
                 bool fits = false;
 
                 for (size_t j = 0; j < G_N_ELEMENTS(values) && !fits; j++) {
-                        g_autofree char *xml = g_strdup_printf("<policy xmlns='%s' name='balanced'><%s %s='%s'/></policy>", POLICY_NAMESPACE, parts[0],
-                                                               parts[1], values[j]);
+                        g_autofree char *xml =
+                                g_strdup_printf("<policy xmlns='%s' name='balanced'><%s %s='%s'/></policy>",
+                                                POLICY_NAMESPACE, parts[0], parts[1], values[j]);
 
                         fits = fits_schema(schema, xml);
                 }

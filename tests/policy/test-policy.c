@@ -61,13 +61,14 @@ static PolicyAction job_sample(Job *job, PolicySample sample, uint64_t usec, uin
         return job->decision.action;
 }
 
-/* Rounds that take as long as sending what the one before left; a writer that dirties `dirty` bytes/s of `set` bytes, slowed down as decided. Returns
- * when the policy ends it, or after limit_usec. */
+/* Rounds that take as long as sending what the one before left; a writer that dirties `dirty` bytes/s of `set` bytes,
+ * slowed down as decided. Returns when the policy ends it, or after limit_usec. */
 static PolicyAction job_run(Job *job, uint64_t first_bytes, double dirty, uint64_t set_bytes, uint64_t limit_usec) {
         uint64_t now = 0, pending = first_bytes;
         PolicyAction action = POLICY_CONTINUE;
 
-        while (action != POLICY_STOP_AND_COPY && action != POLICY_SWITCH_TO_POSTCOPY && action != POLICY_ABORT && now < limit_usec) {
+        while (action != POLICY_STOP_AND_COPY && action != POLICY_SWITCH_TO_POSTCOPY && action != POLICY_ABORT &&
+               now < limit_usec) {
                 double usec = (double) pending * 1e6 / (double) job->round.bandwidth_bytes_per_sec;
                 double wrote = dirty * (100 - job->history.throttle_percent) / 100 * usec / 1e6;
 
@@ -241,14 +242,16 @@ static void test_hopeless_ramp_is_skipped(void **state) {
 
 /* KubeVirt's VEP 291: 150 ms, seven steps to 1050 ms, after the third round, ten seconds apart. */
 static void test_ramp_by_time(void **state) {
-        Job job = job_new("never-throttle downtime.initial=150 downtime.max=1050 downtime.steps=7 downtime.interval=10 downtime.after-round=3 "
-                          "downtime.always=yes stall.action=continue");
+        Job job = job_new(
+                "never-throttle downtime.initial=150 downtime.max=1050 downtime.steps=7 downtime.interval=10 downtime.after-round=3 "
+                "downtime.always=yes stall.action=continue");
         uint64_t limit = 0;
 
         for (unsigned i = 1; i <= 80; i++) {
                 job_round(&job, i * SEC, 200 * MIB);
                 if (job.decision.limit_usec != limit) {
-                        assert_true(limit == 0 || job.decision.limit_usec - limit == (1050000 - 150000) / 7 || job.decision.limit_usec == 1050000);
+                        assert_true(limit == 0 || job.decision.limit_usec - limit == (1050000 - 150000) / 7 ||
+                                    job.decision.limit_usec == 1050000);
                         limit = job.decision.limit_usec;
                 }
         }
@@ -258,8 +261,9 @@ static void test_ramp_by_time(void **state) {
 
 /* oVirt's "minimal downtime": a limit for each stalled round, then it gives up. */
 static void test_schedule(void **state) {
-        Job job = job_new("minimal-downtime downtime.initial=100 downtime.schedule=1:150,2:200,3:300,4:400,6:500 stall.window=1 stall.margin=0 "
-                          "stall.limit=7 stall.action=abort");
+        Job job = job_new(
+                "minimal-downtime downtime.initial=100 downtime.schedule=1:150,2:200,3:300,4:400,6:500 stall.window=1 stall.margin=0 "
+                "stall.limit=7 stall.action=abort");
         static const uint64_t limits[] = { 100, 150, 200, 300, 400, 400, 500, 500 };
 
         for (unsigned i = 0; i < 7; i++) {
@@ -387,7 +391,8 @@ static void test_deadline(void **state) {
                         assert_true(action == POLICY_STOP_AND_COPY || action == POLICY_SWITCH_TO_POSTCOPY);
                         assert_true(job.history.last.elapsed_usec < 60 * SEC);
                         if (action == POLICY_STOP_AND_COPY)
-                                assert_true(job.history.last.elapsed_usec + job.decision.expected_downtime_usec <= 60 * SEC);
+                                assert_true(job.history.last.elapsed_usec + job.decision.expected_downtime_usec <=
+                                            60 * SEC);
                         /* What rounds do in time needs no other means. */
                         if (rates[i] <= 50)
                                 assert_int_equal(job.raised + job.throttled, 0);

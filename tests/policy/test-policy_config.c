@@ -32,11 +32,13 @@ static void test_names(void **state) {
 static void test_values(void **state) {
         PolicyConfig config = { .postcopy = true, .overhead_usec = 7 };
 
-        assert_int_equal(policy_config_parse(&config,
-                                             "  minimal-downtime downtime.initial=150  downtime.max=1050 downtime.steps=7 downtime.interval=10.5 "
-                                             "downtime.always=yes stall.window=0.25 stall.action=abort stall.limit=6 deadline.seconds=90",
-                                             word),
-                         POLICY_CONFIG_OK);
+        assert_int_equal(
+                policy_config_parse(
+                        &config,
+                        "  minimal-downtime downtime.initial=150  downtime.max=1050 downtime.steps=7 downtime.interval=10.5 "
+                        "downtime.always=yes stall.window=0.25 stall.action=abort stall.limit=6 deadline.seconds=90",
+                        word),
+                POLICY_CONFIG_OK);
         assert_int_equal(config.kind, POLICY_MINIMAL_DOWNTIME);
         assert_int_equal(config.downtime_usec, 150000);
         assert_int_equal(config.downtime_max_usec, 1050000);
@@ -55,7 +57,8 @@ static void test_schedule(void **state) {
         PolicyConfig config;
 
         policy_config_init(&config, POLICY_BALANCED);
-        assert_int_equal(policy_config_set(&config, "downtime.schedule", "1:150,2:200,6:500,90s:76,1.5s:80.5"), POLICY_CONFIG_OK);
+        assert_int_equal(policy_config_set(&config, "downtime.schedule", "1:150,2:200,6:500,90s:76,1.5s:80.5"),
+                         POLICY_CONFIG_OK);
         assert_int_equal(config.n_schedule, 5);
         assert_int_equal(config.schedule[2].stalls, 6);
         assert_int_equal(config.schedule[2].limit_usec, 500000);
@@ -91,7 +94,8 @@ static void test_bad_values(void **state) {
                 { "downtime.schedule", "1.5:100", POLICY_CONFIG_BAD_VALUE },
                 { "downtime.schedule", "1:100;2:200", POLICY_CONFIG_BAD_VALUE },
                 { "downtime.schedule", "1:9999999", POLICY_CONFIG_OUT_OF_RANGE },
-                { "downtime.schedule", "1:1,1:1,1:1,1:1,1:1,1:1,1:1,1:1,1:1,1:1,1:1,1:1,1:1,1:1,1:1,1:1,1:1", POLICY_CONFIG_OUT_OF_RANGE },
+                { "downtime.schedule", "1:1,1:1,1:1,1:1,1:1,1:1,1:1,1:1,1:1,1:1,1:1,1:1,1:1,1:1,1:1,1:1,1:1",
+                  POLICY_CONFIG_OUT_OF_RANGE },
         };
         PolicyConfig config, before;
 
@@ -134,8 +138,11 @@ static void test_bad_texts(void **state) {
 /* Settings that contradict what the policy's name promises. */
 static void test_check(void **state) {
         static const char *const wrong[] = {
-                "deadline deadline.seconds=0", "balanced deadline.seconds=5 deadline.action=continue",
-                "minimal-downtime deadline.action=stop-and-copy", "minimal-downtime stall.action=postcopy", "never-throttle throttle.max=50",
+                "deadline deadline.seconds=0",
+                "balanced deadline.seconds=5 deadline.action=continue",
+                "minimal-downtime deadline.action=stop-and-copy",
+                "minimal-downtime stall.action=postcopy",
+                "never-throttle throttle.max=50",
         };
 
         for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {

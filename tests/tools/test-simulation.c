@@ -46,9 +46,11 @@ static void test_dirty_bytes(void **state) {
         assert_true(simulation_dirty_bytes(&guest, 0, 0, 0) < 1);
         /* A little: nearly every write finds a clean page. A lot: all of the set and no more. */
         assert_true(fabs(simulation_dirty_bytes(&guest, 0, USEC_PER_SEC / 10, 0) / (10.0 * MIB) - 1) < 0.02);
-        assert_true(fabs(simulation_dirty_bytes(&guest, 0, 4 * USEC_PER_SEC, 0) / (400.0 * MIB * (1 - exp(-1))) - 1) < 0.001);
+        assert_true(fabs(simulation_dirty_bytes(&guest, 0, 4 * USEC_PER_SEC, 0) / (400.0 * MIB * (1 - exp(-1))) - 1) <
+                    0.001);
         assert_true(fabs(simulation_dirty_bytes(&guest, 0, 1000 * USEC_PER_SEC, 0) / (400.0 * MIB) - 1) < 0.001);
-        assert_true(simulation_dirty_bytes(&guest, 0, USEC_PER_SEC, 50) < simulation_dirty_bytes(&guest, 0, USEC_PER_SEC, 0) * 0.6);
+        assert_true(simulation_dirty_bytes(&guest, 0, USEC_PER_SEC, 50) <
+                    simulation_dirty_bytes(&guest, 0, USEC_PER_SEC, 0) * 0.6);
         /* Hot and cold. */
         guest.sets[0].share = 0.1;
         guest.sets[1] = (SimulationSet) { .bytes = 10 * MIB, .share = 0.9 };
@@ -59,7 +61,8 @@ static void test_dirty_bytes(void **state) {
         guest.phases[1] = (SimulationPhase) { .usec = USEC_PER_SEC, .writes_per_sec = 10.0 * MIB };
         guest.n_phases = 2;
         assert_true(simulation_dirty_bytes(&guest, 6 * USEC_PER_SEC, USEC_PER_SEC, 0) < 1);
-        assert_true(fabs(simulation_dirty_bytes(&guest, 5 * USEC_PER_SEC / 2, USEC_PER_SEC, 0) / (5.0 * MIB) - 1) < 0.02);
+        assert_true(fabs(simulation_dirty_bytes(&guest, 5 * USEC_PER_SEC / 2, USEC_PER_SEC, 0) / (5.0 * MIB) - 1) <
+                    0.02);
 }
 
 static void test_idle_guest(void **state) {
@@ -91,7 +94,8 @@ static void test_promises(void **state) {
                 result = run(&guest, "never-throttle", false);
                 assert_true(result.finished && result.throttle_max_percent == 0);
                 result = run(&guest, "balanced", false);
-                assert_true(result.finished && result.blackout_usec <= 1050000 && result.total_usec < 300 * USEC_PER_SEC);
+                assert_true(result.finished && result.blackout_usec <= 1050000 &&
+                            result.total_usec < 300 * USEC_PER_SEC);
         }
 }
 
@@ -138,7 +142,8 @@ static void test_svg(void **state) {
 /* Rounds that the model itself made come back as the guest that made them. */
 static void test_history(void **state) {
         g_autoptr(GArray) rounds = g_array_new(FALSE, FALSE, sizeof(SimulationRound));
-        g_autoptr(GString) text = g_string_new("{\"migration\":\"vm\",\"resident\":1073741824,\"total\":4294967296,\"overhead_usec\":10000}\n");
+        g_autoptr(GString) text = g_string_new(
+                "{\"migration\":\"vm\",\"resident\":1073741824,\"total\":4294967296,\"overhead_usec\":10000}\n");
         SimulationGuest guest = guest_new(300.0 * MIB, 500 * MIB), again;
         SimulationLink link;
         SimulationResult first, second;
@@ -151,8 +156,10 @@ static void test_history(void **state) {
         for (unsigned i = 0; i + 1 < rounds->len; i++) {
                 const SimulationRound *round = &g_array_index(rounds, SimulationRound, i);
 
-                g_string_append_printf(text, "{\"round\":%u,\"elapsed_usec\":%" G_GUINT64_FORMAT ",\"pending\":%" G_GUINT64_FORMAT ",\"bandwidth\":104857600,"
-                                             "\"stopcopy\":1048576}\n",
+                g_string_append_printf(text,
+                                       "{\"round\":%u,\"elapsed_usec\":%" G_GUINT64_FORMAT
+                                       ",\"pending\":%" G_GUINT64_FORMAT ",\"bandwidth\":104857600,"
+                                       "\"stopcopy\":1048576}\n",
                                        i + 2, (guint64) round->end_usec, (guint64) round->pending_bytes);
         }
         assert_int_equal(simulation_history_read(text->str, &again, &link, &overhead, NULL), 0);
@@ -165,7 +172,11 @@ static void test_history(void **state) {
 
 static void test_bad_histories(void **state) {
         static const char *const texts[] = {
-                "", "not json", "[1]", "{\"migration\":\"vm\",\"resident\":1}", "{\"round\":2,\"elapsed_usec\":1,\"pending\":1,\"resident\":5}",
+                "",
+                "not json",
+                "[1]",
+                "{\"migration\":\"vm\",\"resident\":1}",
+                "{\"round\":2,\"elapsed_usec\":1,\"pending\":1,\"resident\":5}",
                 "{\"round\":2,\"elapsed_usec\":1,\"pending\":1,\"bandwidth\":9}",
         };
 
@@ -182,8 +193,10 @@ static void test_bad_histories(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_dirty_bytes), cmocka_unit_test(test_idle_guest), cmocka_unit_test(test_promises), cmocka_unit_test(test_terabytes),
-                cmocka_unit_test(test_svg),         cmocka_unit_test(test_history),    cmocka_unit_test(test_bad_histories),
+                cmocka_unit_test(test_dirty_bytes),   cmocka_unit_test(test_idle_guest),
+                cmocka_unit_test(test_promises),      cmocka_unit_test(test_terabytes),
+                cmocka_unit_test(test_svg),           cmocka_unit_test(test_history),
+                cmocka_unit_test(test_bad_histories),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,7 +23,7 @@ static const SampleRefusal unsupported[] = {
         { "<launchSecurity type='sev'/>", NULL, UNSUPPORTED, "<launchSecurity>" },
         { "<vcpus><vcpu id='0' enabled='yes'/></vcpus>", NULL, UNSUPPORTED, "<vcpus>" },
         { "<cputune><shares>5</shares></cputune>", NULL, UNSUPPORTED,
-          "<cputune><shares> is not supported by Ferry: remove it, and give the daemon" },
+          "<cputune><shares> is not supported by Ferry: remove it, and set the CPUWeight" },
         { "<cputune><quota>1</quota></cputune>", NULL, UNSUPPORTED, "<cputune><quota>" },
         { "<cputune><iothreadpin iothread='1' cpuset='1'/></cputune>", NULL, UNSUPPORTED, "<cputune><iothreadpin>" },
         { "<features><xen/></features>", NULL, UNSUPPORTED, "<features><xen>" },

@@ -88,8 +88,8 @@ static bool parse_hot(const char *text, SimulationGuest *guest) {
         g_auto(GStrv) parts = g_strsplit(text, ":", 2);
         SimulationSet *set = &guest->sets[1 + guest->n_sets];
 
-        if (!parts[0] || !parts[1] || guest->n_sets + 1 >= SIMULATION_SETS_MAX || !parse_percent(parts[0], &set->share) ||
-            !parse_size(parts[1], &set->bytes))
+        if (!parts[0] || !parts[1] || guest->n_sets + 1 >= SIMULATION_SETS_MAX ||
+            !parse_percent(parts[0], &set->share) || !parse_size(parts[1], &set->bytes))
                 return false;
         guest->n_sets++;
         return true;
@@ -105,7 +105,8 @@ static bool parse_phases(const char *text, SimulationGuest *guest) {
                 char *end = NULL;
                 double seconds = parts[0] ? g_ascii_strtod(parts[0], &end) : 0;
 
-                if (!parts[0] || !parts[1] || *end || seconds < 0.001 || seconds > 1e6 || !parse_bytes(parts[1], &phase->writes_per_sec))
+                if (!parts[0] || !parts[1] || *end || seconds < 0.001 || seconds > 1e6 ||
+                    !parse_bytes(parts[1], &phase->writes_per_sec))
                         return false;
                 phase->usec = (uint64_t) (seconds * (double) USEC_PER_SEC);
                 guest->n_phases++;
@@ -153,7 +154,8 @@ static bool take_option(Options *options, int option, const char *value) {
         case 'P':
                 return parse_phases(value, &options->guest);
         case 'b':
-                return parse_bytes(value, &options->link.bandwidth_bytes_per_sec) && options->link.bandwidth_bytes_per_sec >= 1;
+                return parse_bytes(value, &options->link.bandwidth_bytes_per_sec) &&
+                       options->link.bandwidth_bytes_per_sec >= 1;
         case 'l':
                 return parse_milliseconds(value, &options->link.latency_usec);
         case 'j':
@@ -227,10 +229,12 @@ static void complete(Options *options) {
                 options->set_bytes = guest->resident_bytes / 4;
         for (unsigned i = 1; i <= guest->n_sets; i++)
                 hot += guest->sets[i].share;
-        guest->sets[0] = (SimulationSet) { .bytes = MIN(options->set_bytes, guest->resident_bytes), .share = MAX(0, 1 - hot) };
+        guest->sets[0] =
+                (SimulationSet){ .bytes = MIN(options->set_bytes, guest->resident_bytes), .share = MAX(0, 1 - hot) };
         guest->n_sets++;
         if (guest->n_phases == 0)
-                guest->phases[guest->n_phases++] = (SimulationPhase) { .usec = USEC_PER_SEC, .writes_per_sec = options->writes_per_sec };
+                guest->phases[guest->n_phases++] =
+                        (SimulationPhase){ .usec = USEC_PER_SEC, .writes_per_sec = options->writes_per_sec };
 }
 
 static int read_history(Options *options, GError **reterr) {
@@ -256,7 +260,8 @@ static void print_rounds(const GArray *rounds) {
 
                 printf("    %10.3f s  %10.1f MiB sent  %10.1f MiB left  %s: %s\n", (double) round->end_usec / 1e6,
                        (double) round->sent_bytes / (double) MIB, (double) round->pending_bytes / (double) MIB,
-                       policy_action_to_string(round->decision.action), policy_reason_to_string(round->decision.reason));
+                       policy_action_to_string(round->decision.action),
+                       policy_reason_to_string(round->decision.reason));
         }
 }
 
@@ -281,9 +286,11 @@ static void print_result(const char *name, const SimulationResult *result, bool 
                 return;
         }
         blackout = result->finished ? g_strdup_printf("%.1f ms", (double) result->blackout_usec / 1e3) : g_strdup("-");
-        printf("%-24s %11.3f s %12s %11.1f MiB %7" PRIu64 " %6u %% %6.1f %%  %s: %s\n", name, (double) result->total_usec / 1e6, blackout,
-               (double) result->sent_bytes / (double) MIB, result->rounds, result->throttle_max_percent, lost,
-               result->last.action == POLICY_CONTINUE ? _("does not end") : policy_action_to_string(result->last.action),
+        printf("%-24s %11.3f s %12s %11.1f MiB %7" PRIu64 " %6u %% %6.1f %%  %s: %s\n", name,
+               (double) result->total_usec / 1e6, blackout, (double) result->sent_bytes / (double) MIB, result->rounds,
+               result->throttle_max_percent, lost,
+               result->last.action == POLICY_CONTINUE ? _("does not end")
+                                                      : policy_action_to_string(result->last.action),
                policy_reason_to_string(result->last.reason));
 }
 
@@ -340,8 +347,8 @@ int virt_ferry_simulate(int argc, char **argv) {
                 for (PolicyKind kind = 0; kind < _POLICY_KIND_MAX; kind++)
                         options.policies[options.n_policies++] = policy_kind_to_string(kind);
         if (!options.json)
-                printf("%-24s %13s %12s %15s %7s %8s %8s  %s\n", _("policy"), _("total"), _("blackout"), _("sent"), _("rounds"), _("throttle"),
-                       _("lost"), _("ends with"));
+                printf("%-24s %13s %12s %15s %7s %8s %8s  %s\n", _("policy"), _("total"), _("blackout"), _("sent"),
+                       _("rounds"), _("throttle"), _("lost"), _("ends with"));
         if (options.svg)
                 svg = simulation_svg_new();
         for (unsigned i = 0; i < options.n_policies && r == EXIT_SUCCESS; i++)

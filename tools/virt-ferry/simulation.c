@@ -43,7 +43,8 @@ static const SimulationPhase *phase_at(const SimulationGuest *guest, uint64_t wh
 }
 
 /* Bytes written, however often the same. A long time is not walked through phase by phase. */
-static double written_bytes(const SimulationGuest *guest, uint64_t when_usec, uint64_t usec, unsigned throttle_percent) {
+static double written_bytes(const SimulationGuest *guest, uint64_t when_usec, uint64_t usec,
+                            unsigned throttle_percent) {
         double bytes = 0;
 
         for (unsigned i = 0; usec > 0; i++) {
@@ -59,7 +60,8 @@ static double written_bytes(const SimulationGuest *guest, uint64_t when_usec, ui
         return bytes * (100 - throttle_percent) / 100;
 }
 
-double simulation_dirty_bytes(const SimulationGuest *guest, uint64_t when_usec, uint64_t usec, unsigned throttle_percent) {
+double simulation_dirty_bytes(const SimulationGuest *guest, uint64_t when_usec, uint64_t usec,
+                              unsigned throttle_percent) {
         double written = written_bytes(guest, when_usec, usec, throttle_percent), dirty = 0;
 
         /* n pages of a set of N, each as likely as any other, leave N * (1 - e^(-n/N)) different ones. */
@@ -98,15 +100,20 @@ static uint64_t scan_usec(const Run *run) {
 
 /* ---- the migration ---- */
 
-static void tell(Run *run, uint64_t begin_usec, uint64_t sent_bytes, uint64_t pending_bytes, const PolicyDecision *decision) {
+static void tell(Run *run, uint64_t begin_usec, uint64_t sent_bytes, uint64_t pending_bytes,
+                 const PolicyDecision *decision) {
         if (run->func)
-                run->func(&(SimulationRound) { .begin_usec = begin_usec, .end_usec = run->now_usec, .sent_bytes = sent_bytes,
-                                               .pending_bytes = pending_bytes, .decision = *decision },
+                run->func(&(SimulationRound){ .begin_usec = begin_usec,
+                                              .end_usec = run->now_usec,
+                                              .sent_bytes = sent_bytes,
+                                              .pending_bytes = pending_bytes,
+                                              .decision = *decision },
                           run->userdata);
 }
 
 static bool ends(const PolicyDecision *decision) {
-        return decision->action == POLICY_STOP_AND_COPY || decision->action == POLICY_SWITCH_TO_POSTCOPY || decision->action == POLICY_ABORT;
+        return decision->action == POLICY_STOP_AND_COPY || decision->action == POLICY_SWITCH_TO_POSTCOPY ||
+               decision->action == POLICY_ABORT;
 }
 
 static PolicyDecision decide(Run *run, const PolicyRound *round) {
@@ -121,8 +128,10 @@ static PolicyDecision decide(Run *run, const PolicyRound *round) {
         return decision;
 }
 
-/* In the middle of a round only a deadline counts. Returns how long the round may go on; *ret_decision is what ends it then, if anything does. */
-static uint64_t look_inside(Run *run, const PolicyRound *round, double bandwidth, uint64_t usec, PolicyDecision *ret_decision) {
+/* In the middle of a round only a deadline counts. Returns how long the round may go on; *ret_decision is what ends it
+ * then, if anything does. */
+static uint64_t look_inside(Run *run, const PolicyRound *round, double bandwidth, uint64_t usec,
+                            PolicyDecision *ret_decision) {
         uint64_t step = usec / 1000 > TICK_USEC ? usec / 1000 : TICK_USEC;
 
         for (uint64_t at = step; at < usec; at += step) {
@@ -131,7 +140,8 @@ static uint64_t look_inside(Run *run, const PolicyRound *round, double bandwidth
 
                 estimate.sample = POLICY_SAMPLE_ESTIMATE;
                 estimate.elapsed_usec = run->now_usec + at;
-                estimate.pending_bytes = sent < (double) round->pending_bytes ? round->pending_bytes - (uint64_t) sent : 0;
+                estimate.pending_bytes =
+                        sent < (double) round->pending_bytes ? round->pending_bytes - (uint64_t) sent : 0;
                 estimate.bandwidth_bytes_per_sec = (uint64_t) bandwidth;
                 *ret_decision = decide(run, &estimate);
                 if (ends(ret_decision))
@@ -143,7 +153,8 @@ static uint64_t look_inside(Run *run, const PolicyRound *round, double bandwidth
 /* One round. Returns false once it was the last. */
 static bool run_round(Run *run, PolicyRound *round, PolicyDecision *ret_decision) {
         double bandwidth = link_bandwidth(run);
-        uint64_t begin = run->now_usec, full = sending_usec((double) round->pending_bytes, bandwidth) + 2 * run->link->latency_usec;
+        uint64_t begin = run->now_usec,
+                 full = sending_usec((double) round->pending_bytes, bandwidth) + 2 * run->link->latency_usec;
         unsigned throttle = run->history.throttle_percent;
         PolicyDecision inside = { 0 };
         uint64_t usec = look_inside(run, round, bandwidth, full, &inside), sent;
@@ -154,7 +165,8 @@ static bool run_round(Run *run, PolicyRound *round, PolicyDecision *ret_decision
         run->now_usec += usec + scan_usec(run);
         run->result.sent_bytes += sent;
         run->result.lost_usec += (double) usec * throttle / 100;
-        round->pending_bytes = round->pending_bytes - (sent < round->pending_bytes ? sent : round->pending_bytes) + (uint64_t) dirty;
+        round->pending_bytes =
+                round->pending_bytes - (sent < round->pending_bytes ? sent : round->pending_bytes) + (uint64_t) dirty;
         round->number++;
         round->elapsed_usec = run->now_usec;
         round->scan_usec = scan_usec(run);
@@ -167,8 +179,8 @@ static bool run_round(Run *run, PolicyRound *round, PolicyDecision *ret_decision
         return !ends(ret_decision);
 }
 
-/* Pages that the guest asks for before they were pushed: each is waited for. Pushing takes usec, at an even pace; a page of a set is asked for with the
- * set's writes over its size as rate. */
+/* Pages that the guest asks for before they were pushed: each is waited for. Pushing takes usec, at an even pace; a
+ * page of a set is asked for with the set's writes over its size as rate. */
 static double waiting_usec(const Run *run, double pending_bytes, uint64_t usec, double bandwidth) {
         double waits = 0, per_fault = FAULT_USEC + 2 * (double) run->link->latency_usec + PAGE_BYTES * 1e6 / bandwidth;
         double all = simulation_dirty_bytes(run->guest, 0, END_OF_TIME / 1000, 0);
@@ -192,7 +204,8 @@ static void switch_over(Run *run, const PolicyRound *round, const PolicyDecision
         run->result.postcopy = postcopy;
         /* In postcopy a set of pages goes over while the guest is stopped: a bit for each that is dirty. */
         stopped += postcopy ? pending / PAGE_BYTES / 8 : pending;
-        run->result.blackout_usec = run->policy->overhead_usec + scan_usec(run) + sending_usec(stopped, bandwidth) + 2 * run->link->latency_usec;
+        run->result.blackout_usec = run->policy->overhead_usec + scan_usec(run) + sending_usec(stopped, bandwidth) +
+                                    2 * run->link->latency_usec;
         run->result.sent_bytes += (uint64_t) stopped;
         run->result.lost_usec += (double) run->result.blackout_usec;
         run->now_usec += run->result.blackout_usec;
@@ -208,9 +221,12 @@ static void switch_over(Run *run, const PolicyRound *round, const PolicyDecision
         run->result.finished = true;
 }
 
-SimulationResult simulation_run(const SimulationGuest *guest, const SimulationLink *link, const PolicyConfig *policy, SimulationFunc func, void *userdata) {
+SimulationResult simulation_run(const SimulationGuest *guest, const SimulationLink *link, const PolicyConfig *policy,
+                                SimulationFunc func, void *userdata) {
         Run run = { .guest = guest, .link = link, .policy = policy, .func = func, .userdata = userdata, .random = 1 };
-        PolicyRound round = { .number = 1, .pending_bytes = guest->resident_bytes, .stopcopy_bytes = guest->stopcopy_bytes };
+        PolicyRound round = { .number = 1,
+                              .pending_bytes = guest->resident_bytes,
+                              .stopcopy_bytes = guest->stopcopy_bytes };
         PolicyDecision decision = { 0 };
 
         while (run_round(&run, &round, &decision) && run.now_usec < END_OF_TIME)

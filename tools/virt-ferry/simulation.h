@@ -2,8 +2,9 @@
 #pragma once
 
 /*
- * A model of a migration for the policies of driver/policy: a guest that writes, a link, and the engine's rounds between them. Pure: times are
- * computed, nothing waits. docs/simulate.md says what the model contains and how far it can be trusted.
+ * A model of a migration for the policies of driver/policy: a guest that writes, a link, and the engine's rounds
+ * between them. Pure: times are computed, nothing waits. docs/simulate.md says what the model contains and how far it
+ * can be trusted.
  */
 
 #include <stdbool.h>
@@ -65,7 +66,9 @@ typedef struct SimulationResult {
 typedef void (*SimulationFunc)(const SimulationRound *round, void *userdata);
 
 /* Bytes of memory that are dirty after writing for usec from when on, with this throttle. */
-double simulation_dirty_bytes(const SimulationGuest *guest, uint64_t when_usec, uint64_t usec, unsigned throttle_percent);
+double simulation_dirty_bytes(const SimulationGuest *guest, uint64_t when_usec, uint64_t usec,
+                              unsigned throttle_percent);
 
 /* Runs one migration. The same arguments give the same result. func may be NULL. */
-SimulationResult simulation_run(const SimulationGuest *guest, const SimulationLink *link, const PolicyConfig *policy, SimulationFunc func, void *userdata);
+SimulationResult simulation_run(const SimulationGuest *guest, const SimulationLink *link, const PolicyConfig *policy,
+                                SimulationFunc func, void *userdata);

@@ -51,7 +51,8 @@ static double writes_per_sec(const Recorded *round, double set, uint64_t usec) {
         return -set * log1p(-share) * 1e6 / (double) usec * 100 / (100 - round->throttle);
 }
 
-int simulation_history_read(const char *text, SimulationGuest *ret_guest, SimulationLink *ret_link, uint64_t *ret_overhead_usec, GError **reterr) {
+int simulation_history_read(const char *text, SimulationGuest *ret_guest, SimulationLink *ret_link,
+                            uint64_t *ret_overhead_usec, GError **reterr) {
         g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
         g_autofree History *history = g_new0(History, 1);
         SimulationGuest guest = { 0 };
@@ -67,7 +68,9 @@ int simulation_history_read(const char *text, SimulationGuest *ret_guest, Simula
                         take_line(history, line);
         }
         if (history->n == 0 || history->resident_bytes == 0)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("there are no rounds in it: is it the rounds.log of a migration that began to copy?"));
+                return error_set(
+                        reterr, VIR_ERR_INVALID_ARG,
+                        _("there are no rounds in it: is it the rounds.log of a migration that began to copy?"));
         for (unsigned i = 0; i < history->n; i++) {
                 set = MAX(set, (double) history->rounds[i].found_bytes * SET_SLACK);
                 bandwidth = MAX(bandwidth, (double) history->rounds[i].bandwidth);

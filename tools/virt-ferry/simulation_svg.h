@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The rounds of simulated migrations as a drawing: one strip for each policy, time to the right, what is left upward. */
+/* The rounds of simulated migrations as a drawing: one strip for each policy, time to the right, what is left
+ * upward. */
 
 #include <glib.h>
 

@@ -152,7 +152,8 @@ static void check_tmpfs(Validate *validate) {
         bool plain = try_tmpfs(NULL) >= 0;
         expect(validate, plain, LEVEL_FAIL, "tmpfs", _("a tmpfs for memory of guests can be mounted"),
                _("no tmpfs can be mounted for memory of guests"),
-               _("in a container, allow mounts (CAP_SYS_ADMIN), or mount a tmpfs at /run/libvirt/ferry/ram beforehand"));
+               _("in a container, allow mounts (CAP_SYS_ADMIN), or mount a tmpfs at /run/libvirt/ferry/ram "
+                 "beforehand"));
         g_autofree char *shmem = read_text("/sys/kernel/mm/transparent_hugepage/shmem_enabled");
         bool denied = shmem && strstr(shmem, "[deny]");
         if (plain)
@@ -266,7 +267,8 @@ static void check_emulators(Validate *validate) {
         if (binary)
                 check_emulator(validate, binary);
         else
-                found(validate, LEVEL_FAIL, "qemu", _("there is no qemu-system-x86_64"), _("install QEMU 7.2 or later"));
+                found(validate, LEVEL_FAIL, "qemu", _("there is no qemu-system-x86_64"),
+                      _("install QEMU 7.2 or later"));
 }
 
 /* ---- network and daemon ---- */
