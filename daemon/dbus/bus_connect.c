@@ -10,11 +10,6 @@ static int append_domain(sd_bus_message *reply, const DomainRef *ref, GError **r
         return bus_done(sd_bus_message_append(reply, "o", bus_domain_path(ref->uuid, path)), reterr);
 }
 
-/* "" stands for NULL. */
-static const char *optional(const char *text) {
-        return *text ? text : NULL;
-}
-
 /* ---- properties ---- */
 
 /* The bus is neither. */
@@ -113,6 +108,37 @@ BUS_METHOD(domain_lookup_by_uuid) {
         return r < 0 ? r : append_domain(reply, &ref, reterr);
 }
 
+BUS_METHOD(domain_restore) {
+        const char *from = NULL, *xml = NULL;
+        uint32_t flags = 0;
+        int r = bus_done(sd_bus_message_read(message, "ssu", &from, &xml, &flags), reterr);
+
+        if (r < 0)
+                return r;
+        return driver_domain_restore(call->driver, &(DriverSaveArgs) { .path = from, .xml = bus_optional(xml), .flags = flags },
+                                     reterr);
+}
+
+BUS_METHOD(domain_save_image_define_xml) {
+        const char *file = NULL, *xml = NULL;
+        uint32_t flags = 0;
+        int r = bus_done(sd_bus_message_read(message, "ssu", &file, &xml, &flags), reterr);
+
+        return r < 0 ? r : driver_save_image_define(call->driver, NULL, file, xml, flags, reterr);
+}
+
+/* The image may be any file, so this is not for those who may only look. */
+BUS_METHOD(domain_save_image_get_xml_desc) {
+        g_autofree char *xml = NULL;
+        const char *file = NULL;
+        uint32_t flags = 0;
+        int r = bus_done(sd_bus_message_read(message, "su", &file, &flags), reterr);
+
+        if (r >= 0)
+                r = driver_save_image_xml(call->driver, NULL, file, flags, &xml, reterr);
+        return r < 0 ? r : bus_append_text(reply, xml, reterr);
+}
+
 BUS_METHOD(list_domains) {
         DomainRef *refs = NULL;
         unsigned n = 0;
@@ -177,8 +203,8 @@ BUS_METHOD(get_domain_capabilities) {
         int r = bus_done(sd_bus_message_read(message, "ssssu", &emulator, &arch, &machine, &type, &flags), reterr);
 
         if (r >= 0)
-                r = driver_domain_capabilities(call->driver, optional(emulator), optional(arch), optional(machine),
-                                               optional(type), flags, &xml, reterr);
+                r = driver_domain_capabilities(call->driver, bus_optional(emulator), bus_optional(arch), bus_optional(machine),
+                                               bus_optional(type), flags, &xml, reterr);
         return r < 0 ? r : bus_append_text(reply, xml, reterr);
 }
 
@@ -254,6 +280,9 @@ static const BusMethod methods[] = {
         { "DomainLookupByID", "i", "id", "o", "domain", BUS_RIGHT_MONITOR, domain_lookup_by_id },
         { "DomainLookupByName", "s", "name", "o", "domain", BUS_RIGHT_MONITOR, domain_lookup_by_name },
         { "DomainLookupByUUID", "s", "uuid", "o", "domain", BUS_RIGHT_MONITOR, domain_lookup_by_uuid },
+        { "DomainRestore", "ssu", "from,xml,flags", "", NULL, BUS_RIGHT_MANAGE, domain_restore },
+        { "DomainSaveImageDefineXML", "ssu", "file,xml,flags", "", NULL, BUS_RIGHT_MANAGE, domain_save_image_define_xml },
+        { "DomainSaveImageGetXMLDesc", "su", "file,flags", "s", "xml", BUS_RIGHT_MANAGE, domain_save_image_get_xml_desc },
         { "GetAllDomainStats", "uu", "stats,flags", "a(sa{sv})", "records", BUS_RIGHT_MONITOR, get_all_domain_stats },
         { "GetCapabilities", "", NULL, "s", "capabilities", BUS_RIGHT_MONITOR, get_capabilities },
         { "GetCPUModelNames", "su", "arch,flags", "as", "models", BUS_RIGHT_MONITOR, get_cpu_model_names },

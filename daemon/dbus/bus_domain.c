@@ -154,6 +154,40 @@ BUS_METHOD(set_memory_stats_period) {
         return r < 0 ? r : driver_domain_set_memory_stats_period(call->driver, call->object.uuid, seconds, flags, reterr);
 }
 
+/* ---- save images ---- */
+
+BUS_METHOD(has_managed_save_image) {
+        uint32_t flags = 0;
+        bool yes = false;
+        int r = bus_read_flags(message, &flags, reterr);
+
+        if (r >= 0)
+                r = driver_domain_has_managed_save(call->driver, call->object.uuid, flags, &yes, reterr);
+        return r < 0 ? r : bus_done(sd_bus_message_append(reply, "b", yes), reterr);
+}
+
+BUS_METHOD(managed_save) {
+        uint32_t flags = 0;
+        int r = bus_read_flags(message, &flags, reterr);
+
+        return r < 0 ? r : driver_domain_save(call->driver, call->object.uuid, &(DriverSaveArgs) { .flags = flags }, reterr);
+}
+
+BUS_METHOD(managed_save_remove) {
+        return with_flags(call, message, driver_domain_remove_managed_save, reterr);
+}
+
+BUS_METHOD(save) {
+        const char *to = NULL, *xml = NULL;
+        uint32_t flags = 0;
+        int r = bus_done(sd_bus_message_read(message, "ssu", &to, &xml, &flags), reterr);
+
+        if (r < 0)
+                return r;
+        return driver_domain_save(call->driver, call->object.uuid,
+                                  &(DriverSaveArgs) { .path = to, .xml = bus_optional(xml), .flags = flags }, reterr);
+}
+
 /* ---- what a domain is and does ---- */
 
 BUS_METHOD(get_control_info) {
@@ -291,6 +325,9 @@ static const BusMethod methods[] = {
         { "GetVcpuPinInfo", "u", "flags", "aab", "vcpuPinInfo", BUS_RIGHT_MONITOR, get_vcpu_pin_info },
         { "GetVcpus", "u", "flags", "u", "vcpus", BUS_RIGHT_MONITOR, get_vcpus },
         { "GetXMLDesc", "u", "flags", "s", "xml", BUS_RIGHT_MONITOR, get_xml_desc },
+        { "HasManagedSaveImage", "u", "flags", "b", "managedSaveImage", BUS_RIGHT_MONITOR, has_managed_save_image },
+        { "ManagedSave", "u", "flags", "", NULL, BUS_RIGHT_MANAGE, managed_save },
+        { "ManagedSaveRemove", "u", "flags", "", NULL, BUS_RIGHT_MANAGE, managed_save_remove },
         { "MemoryStats", "u", "flags", "a{it}", "stats", BUS_RIGHT_MONITOR, memory_stats },
         { "MigrateGetMaxSpeed", "u", "flags", "t", "bandwidth", BUS_RIGHT_MONITOR, bus_domain_get_max_speed },
         { "MigrateSetMaxDowntime", "tu", "downtime,flags", "", NULL, BUS_RIGHT_MIGRATE, bus_domain_set_max_downtime },
@@ -300,6 +337,7 @@ static const BusMethod methods[] = {
         { "Reboot", "u", "flags", "", NULL, BUS_RIGHT_MANAGE, reboot },
         { "Reset", "u", "flags", "", NULL, BUS_RIGHT_MANAGE, reset },
         { "Resume", "", NULL, "", NULL, BUS_RIGHT_MANAGE, resume },
+        { "Save", "ssu", "to,xml,flags", "", NULL, BUS_RIGHT_MANAGE, save },
         { "SetMemory", "tu", "memory,flags", "", NULL, BUS_RIGHT_MANAGE, set_memory },
         { "SetMemoryStatsPeriod", "iu", "period,flags", "", NULL, BUS_RIGHT_MANAGE, set_memory_stats_period },
         { "Shutdown", "u", "flags", "", NULL, BUS_RIGHT_MANAGE, domain_shutdown },

@@ -32,6 +32,11 @@ static inline int bus_no_flags(uint32_t flags, const char *what, GError **reterr
         return flags == 0 ? 0 : error_set(reterr, VIR_ERR_INVALID_ARG, _("unsupported flags (0x%x) in '%s'"), flags, what);
 }
 
+/* libvirt-dbus takes "" for NULL. */
+static inline const char *bus_optional(const char *text) {
+        return *text ? text : NULL;
+}
+
 /* Appends a string, made valid where it is none: it may come from anywhere. */
 static inline int bus_append_text(sd_bus_message *reply, const char *text, GError **reterr) {
         g_autofree char *valid = g_utf8_make_valid(text ? text : "", -1);

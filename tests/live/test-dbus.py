@@ -4,11 +4,15 @@
 
 import contextlib
 import os
+import pwd
 import re
+import select
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import unittest
 import xml.etree.ElementTree as ElementTree
 
 import case
@@ -32,7 +36,7 @@ PROPERTIES = 'org.freedesktop.DBus.Properties'
 MANAGER = 'org.freedesktop.DBus.ObjectManager'
 DENIED = 'org.freedesktop.DBus.Error.AccessDenied'
 SOURCE = os.path.join(hosts.HERE, '../..')
-NS_PER_MS = 1000
+USEC_PER_MSEC = 1000
 
 BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -126,10 +130,9 @@ class MessageBus:
     def all(self, path, interface):
         return self.call(path, PROPERTIES, 'GetAll', interface)
 
-    def busctl(self, *arguments, user=None, check=True):
-        """Runs busctl, as another user if wanted; returns what it writes."""
-        as_user = ['setpriv', '--reuid', user, '--regid', user, '--clear-groups', '--'] if user else []
-        return hosts.run(*as_user, 'busctl', '--address=' + self.address, *arguments, check=check, seconds=30)
+    def busctl(self, *arguments):
+        """Runs busctl; returns what it writes."""
+        return hosts.run('busctl', '--address=' + self.address, *arguments, seconds=30)
 
 
 class Signals:
@@ -256,6 +259,15 @@ class Objects(DbusCase):
         self.assertGreater(bus.call(path, DOMAIN, 'MemoryStats', dbus.UInt32(0))[7], 0)  # VIR_DOMAIN_MEMORY_STAT_RSS
         self.assertEqual(bus.call(path, DOMAIN, 'GetJobInfo')[0], 0)
         bus.call(path, DOMAIN, 'Suspend')
+        bus.call(path, DOMAIN, 'ManagedSave', dbus.UInt32(0), timeout=60)
+        self.assertEqual((host.state('other'), bus.call(path, DOMAIN, 'HasManagedSaveImage', dbus.UInt32(0))), ('shut off', True))
+        bus.call(path, DOMAIN, 'ManagedSaveRemove', dbus.UInt32(0))
+        bus.call(path, DOMAIN, 'Create', dbus.UInt32(0))
+        image = os.path.join(self.bed.folder, 'image')
+        bus.call(path, DOMAIN, 'Save', image, '', dbus.UInt32(0), timeout=60)
+        self.assertIn('<name>other</name>', bus.call(ROOT, CONNECT, 'DomainSaveImageGetXMLDesc', image, dbus.UInt32(0)))
+        bus.call(ROOT, CONNECT, 'DomainRestore', image, '', dbus.UInt32(0), timeout=60)
+        self.assertEqual(host.state('other'), 'running')
         bus.call(path, DOMAIN, 'Destroy', dbus.UInt32(0))
         bus.call(path, DOMAIN, 'Undefine', dbus.UInt32(0))
         self.assertEqual(signals.wait('InterfacesRemoved')[0], path)
@@ -371,8 +383,8 @@ class Migrations(DbusCase):
         self.assertEqual(changed[-1]['Outcome'], 'completed')
         final = bus.all(job, MIGRATION)
         self.assertEqual((final['Phase'], final['Pending']['total'], final['Error']), ('completed', 0, ''))
-        self.assertGreater(final['Blackout'], NS_PER_MS)
-        self.assertLess(final['Blackout'], 5000 * NS_PER_MS)
+        self.assertGreater(final['Blackout'], USEC_PER_MSEC)
+        self.assertLess(final['Blackout'], 5000 * USEC_PER_MSEC)
         self.assertTrue(arriving.wait('Completed')[0])
         self.refused('org.libvirt.Error', 'has ended', bus.call, job, MIGRATION, 'Cancel')
         self.assertEqual(bus.call(ROOT, MANAGER, 'GetManagedObjects')[job][MIGRATION]['Outcome'], 'completed')
@@ -423,6 +435,151 @@ class Migrations(DbusCase):
         job = re.search('"(.*)"', output)[1]
         self.wait_phase(alpha, job, 'completed', seconds=60)
         self.assert_settled(beta)
+
+
+POLKIT_RULES = """
+polkit.addRule(function(action, subject) {
+    var granted = { "games": ["monitor"], "mail": ["monitor", "migrate"], "backup": ["monitor", "migrate", "manage"] };
+    if (action.id.indexOf("org.virtferry.") == 0 && subject.user in granted)
+        return granted[subject.user].indexOf(action.id.slice(14)) >= 0 ? polkit.Result.YES : polkit.Result.NO;
+});
+"""
+
+
+def as_user(name):
+    """The beginning of a command that runs as another user."""
+    user = pwd.getpwnam(name)
+    return ['setpriv', '--reuid', str(user.pw_uid), '--regid', str(user.pw_gid), '--clear-groups', '--']
+
+
+POLKITD = '/usr/lib/polkit-1/polkitd'
+
+
+@unittest.skipUnless(os.path.exists(POLKITD), f'needs {POLKITD}')
+class Rights(unittest.TestCase):
+    """A system bus with a real polkitd: root, users with rights, and one without."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.bed = hosts.Bed()
+        cls.addClassCleanup(cls.bed.close)
+        cls.bus = MessageBus(cls.bed.folder, 'system', system=True)
+        cls.addClassCleanup(cls.bus.stop)
+        cls.rules = os.path.join(cls.bed.folder, 'rules.d')
+        actions = os.path.join(cls.bed.folder, 'actions')
+        for folder in (cls.rules, actions):
+            os.mkdir(folder)
+            os.chmod(folder, 0o755)
+        shutil.copy(os.path.join(SOURCE, 'daemon/dbus/org.virtferry.policy'), actions)
+        cls.write_rules(POLKIT_RULES)
+        script = (f'mount --bind {actions} /usr/share/polkit-1/actions && mount --bind {cls.rules} /etc/polkit-1/rules.d && '
+                  f'exec {POLKITD} --no-debug')
+        # In a mount namespace of its own it sees our actions and rules only.
+        cls.polkitd = subprocess.Popen(['unshare', '--mount', 'sh', '-c', script], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL, env={**os.environ, **cls.bus.environment})
+        cls.addClassCleanup(lambda: (cls.polkitd.kill(), cls.polkitd.wait()))
+        hosts.wait_for('polkitd', lambda: cls.bus.connection().name_has_owner('org.freedesktop.PolicyKit1'), 20)
+        host = cls.bed.alpha
+        with open(os.path.join(host.root, 'etc/libvirt/virtferryd.conf'), 'a', encoding='utf-8') as config:
+            config.write('dbus = "system"\n')
+        host.start(environment=cls.bus.environment)
+        cls.bus.wait_name()
+        host.virsh('define', cls.bed.write('secret.xml', cls.bed.domain_xml(name='secret')))
+        cls.path = domain_path(host.virsh('domuuid', 'secret'))
+
+    @classmethod
+    def write_rules(cls, text):
+        with open(os.path.join(cls.rules, '10-ferry.rules'), 'w', encoding='utf-8') as out:
+            out.write(text)
+        os.chmod(os.path.join(cls.rules, '10-ferry.rules'), 0o644)
+
+    def call(self, user, path, interface, method, *arguments):
+        """What a user reads, with the exit code's verdict: (allowed, output)."""
+        command = [*as_user(user), 'gdbus', 'call', '--address', self.bus.address,
+                   '--dest', NAME, '--object-path', path, '--method', f'{interface}.{method}', *arguments]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30, check=False)
+        return 'AccessDenied' not in done.stdout, done.stdout
+
+    def assert_denied(self, user, path, interface, method, *arguments):
+        allowed, output = self.call(user, path, interface, method, *arguments)
+        self.assertFalse(allowed, output)
+        self.assertNotIn('secret', output)
+        self.assertNotIn(self.path[-12:], output)
+        return output
+
+    def assert_allowed(self, user, path, interface, method, *arguments):
+        allowed, output = self.call(user, path, interface, method, *arguments)
+        self.assertTrue(allowed, output)
+        return output
+
+    def test_nobody(self):
+        """Without a right one reads the same of what exists and of what does not."""
+        introspect = ('org.freedesktop.DBus.Introspectable', 'Introspect')
+        answers = {self.assert_denied('nobody', path, *call) for path, call in (
+            (ROOT, (CONNECT, 'ListDomains', '0')), (ROOT, (CONNECT, 'DomainLookupByName', 'secret')), (ROOT, (CONNECT, 'NoSuchMethod')),
+            (ROOT, (MANAGER, 'GetManagedObjects')), (ROOT, introspect), (ROOT + '/domain', introspect), (ROOT + '/job', introspect),
+            (self.path, introspect), (self.path, (PROPERTIES, 'GetAll', DOMAIN)), (ROOT + '/nothing', introspect),
+            (self.path[:-1] + 'x', (PROPERTIES, 'Get', DOMAIN, 'Name')), (self.path, ('no.such.Interface', 'Method')))}
+        self.assertEqual(len(answers), 1, answers)
+        for method, arguments in (('Destroy', ['0']), ('Undefine', ['0']), ('Create', ['0'])):
+            self.assert_denied('nobody', self.path, DOMAIN, method, *arguments)
+        self.assert_denied('nobody', self.path, FERRY, 'Migrate', 'ferry:///system', '{}')
+        self.assertEqual(self.bed.alpha.state('secret'), 'shut off')
+
+    def test_monitor(self):
+        self.assertIn(self.path, self.assert_allowed('games', ROOT, CONNECT, 'ListDomains', '0'))
+        self.assertIn('secret', self.assert_allowed('games', self.path, PROPERTIES, 'Get', DOMAIN, 'Name'))
+        self.assertIn('secret', self.assert_allowed('games', self.path, DOMAIN, 'GetXMLDesc', '0'))
+        for method, arguments in (('GetXMLDesc', ['1']), ('Create', ['0']), ('AbortJob', []), ('MigrateSetMaxSpeed', ['1', '0'])):
+            self.assert_denied('games', self.path, DOMAIN, method, *arguments)
+        self.assert_denied('games', self.path, PROPERTIES, 'Set', DOMAIN, 'Autostart', '<true>')
+        self.assert_denied('games', ROOT, CONNECT, 'DomainDefineXML', '<domain/>')
+
+    def test_migrate_and_manage(self):
+        self.assertIn('not running', self.assert_allowed('mail', self.path, DOMAIN, 'AbortJob'))
+        self.assertIn('not running', self.assert_allowed('mail', self.path, FERRY, 'Migrate', 'ferry:///system', '{}'))
+        self.assert_denied('mail', self.path, DOMAIN, 'Create', '0')
+        self.assert_denied('mail', ROOT, CONNECT, 'DomainDefineXML', '<domain/>')
+        self.assert_allowed('backup', self.path, PROPERTIES, 'Set', DOMAIN, 'Autostart', '<true>')
+        self.assertIn('XML error', self.assert_allowed('backup', ROOT, CONNECT, 'DomainDefineXML', '<domain/>'))
+
+    def listen(self, user):
+        """A process of a user that prints the signals that it gets, after a first call."""
+        code = ('import dbus, dbus.mainloop.glib, sys\nfrom gi.repository import GLib\n'
+                'dbus.mainloop.glib.DBusGMainLoop(set_as_default=True)\nbus = dbus.bus.BusConnection(sys.argv[1])\n'
+                'bus.add_signal_receiver(lambda *a, **k: print(k["member"], a, flush=True), bus_name="org.virtferry", member_keyword="member")\n'
+                'try:\n    bus.get_object("org.virtferry", "/org/virtferry", introspect=False).ListDomains(dbus.UInt32(0), '
+                'dbus_interface="org.libvirt.Connect")\nexcept dbus.DBusException as error:\n    pass\nprint("ready", flush=True)\n'
+                'GLib.MainLoop().run()\n')
+        command = [*as_user(user), '/usr/bin/python3', '-c', code, self.bus.address]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(lambda: (process.kill(), process.wait(), process.stdout.close()))
+        self.assertEqual(process.stdout.readline(), 'ready\n')
+        return process
+
+    def test_signals(self):
+        """Signals go to those who may look, also when the rules change, and to nobody else."""
+        host = self.bed.alpha
+        allowed, denied = self.listen('games'), self.listen('nobody')
+        host.virsh('define', self.bed.write('second.xml', self.bed.domain_xml(name='second')))
+        self.assertIn('DomainEvent', allowed.stdout.readline())
+        self.assertIn('second', allowed.stdout.readline())  # InterfacesAdded
+        host.virsh('undefine', 'second')
+        self.assertIn('DomainEvent', allowed.stdout.readline())
+        self.assertIn('InterfacesRemoved', allowed.stdout.readline())
+        self.write_rules(POLKIT_RULES.replace('"games"', '"sync"'))
+        self.addCleanup(self.write_rules, POLKIT_RULES)
+        hosts.wait_for('the new rules', lambda: not self.call('games', ROOT, CONNECT, 'ListDomains', '0')[0], 20)
+        host.virsh('define', self.bed.write('second.xml', self.bed.domain_xml(name='second')))
+        host.virsh('undefine', 'second')
+        # What a connection gets comes in order: a caller that may look hears of it, so whatever was sent has been sent.
+        self.assertEqual(select.select([denied.stdout], [], [], 0)[0], [])
+        self.assertEqual(select.select([allowed.stdout], [], [], 1)[0], [])
+
+    def test_root(self):
+        """Root is not asked for."""
+        self.bus.busctl('call', NAME, ROOT, CONNECT, 'ListDomains', 'u', '0')
+        self.assertIn('secret', self.bus.busctl('get-property', NAME, self.path, DOMAIN, 'Name'))
 
 
 if __name__ == '__main__':
