@@ -3,7 +3,9 @@
 """The D-Bus front end, with real buses: python's dbus module, busctl, gdbus, and virsh that watches the same."""
 
 import contextlib
+import json
 import os
+import pty
 import pwd
 import re
 import select
@@ -390,6 +392,51 @@ class Migrations(DbusCase):
         self.assertEqual(bus.call(ROOT, MANAGER, 'GetManagedObjects')[job][MIGRATION]['Outcome'], 'completed')
         incoming = [path for path in self.bus(beta).call(ROOT, MANAGER, 'GetManagedObjects') if '/job/' in path]
         self.assertEqual(self.bus(beta).get(incoming[-1], MIGRATION, 'Direction'), 'in')
+
+    def watch(self, host, *options, **arguments):
+        """Starts virt-ferry watch."""
+        process = subprocess.Popen([os.path.join(hosts.BUILD, 'tools/virt-ferry/virt-ferry'), 'watch', '--session', '--wait', *options],
+                                   stdin=subprocess.DEVNULL, env={**os.environ, **self.bus(host).environment}, **arguments)
+        self.addCleanup(lambda: (process.kill(), process.wait()))
+        return process
+
+    def test_postcopy(self):
+        """The guest is switched over while most of its memory is still here, by a call; virsh and virt-ferry watch the same job."""
+        alpha, beta = self.bed.alpha, self.bed.beta
+        self.guest_on(alpha)
+        bus, signals, arriving = self.bus(alpha), self.signals(alpha), self.signals(beta)
+        master, slave = pty.openpty()
+        lines, objects = (self.watch(alpha, *options, stdout=subprocess.PIPE, text=True) for options in ((), ('--json',)))
+        screen = self.watch(alpha, stdout=slave)
+        os.close(slave)
+        for process in (lines, objects):
+            self.addCleanup(process.stdout.close)
+        # 8 MiB/s for more than 128 MiB: precopy cannot be over before the call comes.
+        job = self.start(alpha, {'bandwidth': dbus.UInt64(8), 'postcopy': True})
+        hosts.wait_for('data', lambda: bus.get(job, MIGRATION, 'TransferredBytes') > 0, 20)
+        self.assertIn('Unbounded', alpha.virsh('domjobinfo', self.NAME))
+        self.assertGreater(bus.get(job, MIGRATION, 'Pending')['total'], 64 << 20)
+        bus.call(job, MIGRATION, 'StartPostcopy')
+        self.assertEqual(signals.wait('Decision', job, check=lambda decision, *_: decision == 'postcopy')[0], 'postcopy')
+        completed = signals.wait('Completed', job, 60)
+        self.assertEqual((completed[0], completed[1]), (True, ''))
+        self.assertTrue(arriving.wait('Completed')[0])
+        self.assert_settled(beta)
+        incoming = [path for path in self.bus(beta).call(ROOT, MANAGER, 'GetManagedObjects') if '/job/' in path][-1]
+        final = self.bus(beta).all(incoming, MIGRATION)
+        self.assertGreater(final['Faults'], 0)
+        self.assertEqual(final['PageStates']['stale'] + final['PageStates']['inflight'], 0)
+        self.assertGreater(sum(final['FaultHistogram']), 0)
+        printed = lines.communicate(timeout=20)[0].splitlines()
+        self.assertRegex(printed[-1], 'guest out: completed after .* the guest stood still for')
+        self.assertTrue([line for line in printed if 'precopy' in line and '%' in line], printed)
+        last = json.loads(objects.communicate(timeout=20)[0].splitlines()[-1])
+        self.assertEqual((last['Outcome'], last['Percent'], last['DomainName']), ('completed', 100, self.NAME))
+        screen.wait(20)
+        shown = os.read(master, 1 << 20).decode(errors='replace')
+        os.close(master)
+        self.assertIn('1 migration running.', shown)
+        self.assertRegex(shown, r'guest +out precopy +\[')
 
     def test_cancel(self):
         alpha = self.guest_on(self.bed.alpha)

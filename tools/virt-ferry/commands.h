@@ -24,3 +24,5 @@ int virt_ferry_simulate(int argc, char **argv);
 int virt_ferry_validate(int argc, char **argv);
 /* Save images: info, verify, extract. */
 int virt_ferry_snapshot(int argc, char **argv);
+/* A live view of all migration jobs, over D-Bus. */
+int virt_ferry_watch(int argc, char **argv);

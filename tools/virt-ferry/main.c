@@ -17,6 +17,7 @@ static const VirtFerryCommand commands[] = {
         { "simulate", N_("run migration policies over a guest and a link that are only numbers"), virt_ferry_simulate },
         { "snapshot", N_("look into a save image, check it, take it apart"), virt_ferry_snapshot },
         { "validate", N_("check whether this host can run guests and migrate them"), virt_ferry_validate },
+        { "watch", N_("show migrations as they go"), virt_ferry_watch },
 };
 
 int virt_ferry_help(int argc, char **argv) {
