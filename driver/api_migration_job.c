@@ -74,6 +74,18 @@ static void attempt_fiber(void *userdata) {
         attempt_free(attempt);
 }
 
+/* Starts the attempt, which is freed when it is over. */
+static int attempt_start(Attempt *attempt, GError **reterr) {
+        int r = fiber_start(attempt->driver->event, "migration-job", attempt_fiber, attempt);
+
+        if (r < 0) {
+                attempt_free(attempt);
+                return error_set_errno(reterr, r, _("cannot start a migration"));
+        }
+        g_ptr_array_add(attempt->driver->attempts, attempt);
+        return 0;
+}
+
 static int copy_params(const DriverMigrateArgs *args, virTypedParameterPtr *ret_params, GError **reterr) {
         virTypedParameterPtr copy = g_new0(virTypedParameter, args->n_params + 1);
 
@@ -115,13 +127,10 @@ int driver_migration_job_start(DriverClient *client, const unsigned char *uuid, 
         attempt->n_params = args->n_params;
         attempt->flags = args->flags & ~(unsigned) VIR_MIGRATE_PEER2PEER;
         copy_params(args, &attempt->params, NULL);
-        r = fiber_start(driver->event, "migration-job", attempt_fiber, attempt);
-        if (r < 0) {
-                attempt_free(attempt);
-                return error_set_errno(reterr, r, _("cannot start a migration of domain '%s'"), domain->name);
-        }
+        r = attempt_start(attempt, reterr);
+        if (r < 0)
+                return r;
         attempt->number = job_records_expect(driver->migrations.records, domain, dconnuri);
-        g_ptr_array_add(driver->attempts, attempt);
         *ret_number = attempt->number;
         return 0;
 }
@@ -175,12 +184,38 @@ void driver_attempts_cancel(Driver *driver) {
         }
 }
 
+/* The same migration to the same destination, with the flag that makes both ends go on. */
+static int resume_postcopy(DriverClient *client, uint64_t number, const Migration *migration, GError **reterr) {
+        g_auto(DriverJobInfo) info = { 0 };
+        Attempt *attempt;
+        int max = 0, r = find(client, number, &info, NULL, reterr);
+
+        if (r >= 0 && !*info.peer)
+                r = error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                              _("the migration was not begun here: resume it with 'virsh migrate --postcopy --postcopy-resume'"));
+        if (r < 0)
+                return r;
+        attempt = g_new0(Attempt, 1);
+        attempt->driver = client->driver;
+        attempt->number = number;
+        memcpy(attempt->uuid, info.uuid, sizeof(attempt->uuid));
+        attempt->dconnuri = g_strdup(info.peer);
+        attempt->flags = migration->params.flags | VIR_MIGRATE_POSTCOPY | VIR_MIGRATE_POSTCOPY_RESUME;
+        if (migration->params.uri)
+                virTypedParamsAddString(&attempt->params, &attempt->n_params, &max, VIR_MIGRATE_PARAM_URI, migration->params.uri);
+        return attempt_start(attempt, reterr);
+}
+
 int driver_migration_job_pause(DriverClient *client, uint64_t number, bool pause, GError **reterr) {
         g_autoptr(Migration) migration = NULL;
         Migration *found = NULL;
         uint64_t limit;
         int r = find_running(client, number, pause ? "migrate-pause" : "migrate-resume", &found, reterr);
 
+        if (r >= 0 && found && pause && found->phase == MIGRATION_PHASE_POSTCOPY)
+                return driver_domain_job_abort(client, found->domain->uuid, VIR_DOMAIN_ABORT_JOB_POSTCOPY, reterr);
+        if (r >= 0 && found && !pause && found->phase == MIGRATION_PHASE_POSTCOPY_PAUSED)
+                return resume_postcopy(client, number, found, reterr);
         if (r >= 0 && (!found || found->phase != MIGRATION_PHASE_PRECOPY))
                 r = error_set(reterr, VIR_ERR_OPERATION_INVALID,
                               _("migration job %llu does not copy memory now, so it cannot be paused or resumed"),

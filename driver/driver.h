@@ -314,8 +314,9 @@ int driver_migration_job_start(DriverClient *client, const unsigned char *uuid, 
                                const DriverMigrateArgs *args, uint64_t *ret_number, GError **reterr);
 /* As driver_domain_job_abort(), and also before the job has begun. [fiber] */
 int driver_migration_job_cancel(DriverClient *client, uint64_t number, GError **reterr);
-/* Precopy stands still, or goes on: the guest runs, its writes are remembered, the policy waits. OPERATION_INVALID in any
- * other phase. [fiber] */
+/* Precopy stands still, or goes on: the guest runs, its writes are remembered, the policy waits. In postcopy the link between
+ * both ends is closed, or made anew to the same destination (at once; whether that succeeds the job tells).
+ * OPERATION_INVALID in any other phase. [fiber] */
 int driver_migration_job_pause(DriverClient *client, uint64_t number, bool pause, GError **reterr);
 /* Another policy in its text form (docs/policy.md). OPERATION_INVALID if precopy is not under way. */
 int driver_migration_job_set_policy(DriverClient *client, uint64_t number, const char *policy, GError **reterr);

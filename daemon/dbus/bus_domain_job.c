@@ -111,7 +111,6 @@ static const BusDictFlag migrate_flags[] = {
         { "abort-on-error", VIR_MIGRATE_ABORT_ON_ERROR },
         { "auto-converge", VIR_MIGRATE_AUTO_CONVERGE },
         { "postcopy", VIR_MIGRATE_POSTCOPY },
-        { "postcopy-resume", VIR_MIGRATE_POSTCOPY_RESUME },
         { NULL },
 };
 

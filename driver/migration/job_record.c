@@ -92,7 +92,7 @@ static void fill(DriverJobInfo *info, const Migration *migration) {
         set_text(&info->domain, domain->name);
         info->incoming = migration->incoming;
         info->phase = migration_phase_to_string(migration->phase);
-        info->paused = migration->paused;
+        info->paused = migration->paused || migration->phase == MIGRATION_PHASE_POSTCOPY_PAUSED;
         fill_numbers(info, migration);
         info->max_downtime_msec = domain->max_downtime_msec > 0 ? domain->max_downtime_msec : DOWNTIME_DEFAULT_MSEC;
         if (migration->incoming)
