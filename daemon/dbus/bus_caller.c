@@ -8,6 +8,7 @@
 /* How long an answer of polkit holds; it also says when its rules have changed. A denial is remembered so that a caller
  * who tries again and again does not keep polkit busy. */
 #define GRANTED_USEC (60 * USEC_PER_SEC)
+#define REFUSALS_PER_SECOND 100
 #define DENIED_USEC (2 * USEC_PER_SEC)
 
 BusCaller *bus_caller_new(const char *name) {
@@ -52,6 +53,14 @@ void bus_caller_leave(BusCaller *caller) {
                 driver_client_disconnect(caller->viewer);
         if (caller->owner)
                 driver_client_disconnect(caller->owner);
+}
+
+bool bus_caller_refuse(BusCaller *caller, uint64_t now_usec) {
+        if (now_usec - caller->refusals_usec >= USEC_PER_SEC) {
+                caller->refusals_usec = now_usec;
+                caller->n_refusals = 0;
+        }
+        return caller->n_refusals++ < REFUSALS_PER_SECOND;
 }
 
 int bus_caller_right(const BusCaller *caller, BusRight right, uint64_t now_usec) {

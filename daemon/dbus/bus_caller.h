@@ -22,6 +22,8 @@ typedef struct BusCaller {
         uid_t uid;
         pid_t pid;
         unsigned n_calls;         /* outstanding */
+        uint64_t refusals_usec;   /* when the second began in which it got so many refusals */
+        unsigned n_refusals;
         bool gone;                /* it has left the bus */
         bool watches;             /* it may see signals */
         struct {
@@ -41,6 +43,10 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BusCaller, bus_caller_unref)
 DriverClient *bus_caller_driver(BusCaller *caller, Driver *driver, BusRight right);
 /* It has left the bus: what must not go on without it ends. */
 void bus_caller_leave(BusCaller *caller);
+
+/* Whether one call too many is answered with a refusal. Not if there were many in this second already: a refusal costs as much as an answer, and
+ * with calls that nobody answers the bus itself stops the caller, by its limit of pending replies. */
+bool bus_caller_refuse(BusCaller *caller, uint64_t now_usec);
 
 /* What is remembered of a right: 1 granted, 0 denied, -ENODATA: ask. */
 int bus_caller_right(const BusCaller *caller, BusRight right, uint64_t now_usec);

@@ -33,6 +33,9 @@
 #define RETRY_USEC (5 * USEC_PER_SEC)
 #define FLUSH_USEC (1 * USEC_PER_SEC)
 #define POLL_USEC (10 * USEC_PER_MSEC)
+/* Messages are taken in before calls are served: else a caller that sends many would have them all wait in the bus, in front of everybody
+ * else's, instead of meeting its quota. */
+#define INTAKE_PRIORITY (-10)
 #define MAX_STRANGER_CALLS 256 /* outstanding, of callers that were never granted anything */
 #define MAX_QUEUED 8192        /* messages that the bus has not taken: then calls get no answer */
 
@@ -128,7 +131,8 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *err
         caller = service->stopped ? NULL : find_caller(service, sender);
         if (!caller || caller->n_calls >= service->limits.max_calls ||
             (is_stranger(caller) && service->n_calls >= MAX_STRANGER_CALLS)) {
-                (void) sd_bus_reply_method_errorf(message, SD_BUS_ERROR_LIMITS_EXCEEDED, "too many calls at a time");
+                if (!caller || bus_caller_refuse(caller, clock_monotonic_usec()))
+                        (void) sd_bus_reply_method_errorf(message, SD_BUS_ERROR_LIMITS_EXCEEDED, "too many calls at a time");
                 return 1;
         }
         service->n_calls++;
@@ -245,7 +249,7 @@ static int bus_start(BusService *service) {
         if (r >= 0)
                 r = sd_bus_start(service->bus);
         if (r >= 0)
-                r = sd_bus_attach_event(service->bus, service->event, SD_EVENT_PRIORITY_NORMAL);
+                r = sd_bus_attach_event(service->bus, service->event, SD_EVENT_PRIORITY_NORMAL + INTAKE_PRIORITY);
         return r;
 }
 

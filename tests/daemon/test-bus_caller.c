@@ -50,6 +50,16 @@ static void test_clients(void **state) {
         assert_int_equal(driver_double.n_clients, 0);
 }
 
+static void test_refusals(void **state) {
+        g_autoptr(BusCaller) caller = bus_caller_new(":1.1");
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < 1000; i++)
+                n += bus_caller_refuse(caller, 5 * USEC_PER_SEC);
+        assert_int_equal(n, 100);
+        assert_true(bus_caller_refuse(caller, 6 * USEC_PER_SEC));
+}
+
 /* A call that is still under way when its caller has left gets a client that is disconnected from the start. */
 static void test_late(void **state) {
         g_autoptr(BusCaller) caller = bus_caller_new(":1.1");
@@ -64,6 +74,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_rights),
                 cmocka_unit_test(test_clients),
+                cmocka_unit_test(test_refusals),
                 cmocka_unit_test(test_late),
         };
 
