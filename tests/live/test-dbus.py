@@ -11,6 +11,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -91,7 +92,13 @@ class MessageBus:
         how = ['--config-file=' + self.config] if self.system else ['--session', '--address=' + self.address]
         self.process = subprocess.Popen(['dbus-daemon', '--nofork', '--nopidfile', '--nosyslog', *how], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        hosts.wait_for('the bus', lambda: os.path.exists(self.path), 10)
+        hosts.wait_for('the bus', self._answers, 10)
+
+    def _answers(self):
+        with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+            probe.connect(self.path)
+            return True
+        return False
 
     def stop(self):
         if self._connection is not None:
