@@ -237,7 +237,7 @@ int guest_pause(GuestManager *manager, Domain *domain, int reason, int event_det
 }
 
 int guest_scope(GuestManager *manager, const Domain *domain, const char *kind, pid_t pid, GError **reterr) {
-        g_autofree char *description = g_strdup_printf("Migration engine of virtual machine %s", domain->name);
+        g_autofree char *description = g_strdup_printf("Memory engine of virtual machine %s", domain->name);
 
         return scope_enter(manager->settings.scopes,
                            &(ScopeArgs){ .kind = kind, .name = domain->name, .description = description, .pid = pid },

@@ -398,6 +398,22 @@ class Systemd(case.LiveCase):
     def test_killed_in_postcopy(self):
         self.restart_in_postcopy(*(('systemctl', 'kill', '--signal=KILL', '--kill-who=main', host.unit) for host in self.bed.hosts))
 
+    def test_save(self):
+        """A helper that writes an image has a scope as well; the image comes back to life."""
+        self.guest_on(self.alpha)
+        process = self.machine.start('virsh', '-c', 'ferry:///system', 'managedsave', self.NAME)
+        seen = set()
+
+        def ended():
+            seen.update(self.alpha.scopes('job-'))
+            return process.poll() is not None
+        hosts.wait_for('the end of saving', ended, 60, 0.002)
+        self.assertEqual(process.communicate()[0].count('error'), 0)
+        self.assertTrue(seen)
+        self.alpha.virsh('start', self.NAME)
+        self.control.wait_beat(30)
+        self.control.verify()
+
     # the user's own daemon
 
     def test_session(self):
@@ -411,6 +427,16 @@ class Systemd(case.LiveCase):
             self.assertEqual(self.machine.run(*words, 'systemctl', '--user', 'is-active', 'virtferryd.service', check=False), 'inactive')
             self.assertIn('Id', self.machine.run(*words, 'virsh', '-c', 'ferry:///session', 'list'))
             self.assertEqual(self.machine.run(*words, 'systemctl', '--user', 'is-active', 'virtferryd.service'), 'active')
+            for path in (self.bed.kernel, self.bed.initrd):
+                shutil.copy(path, self.bed.folder)
+            xml = re.sub('<serial type=.unix.>.*?</serial>', '', self.xml(name='mine'), flags=re.S)
+            path = self.bed.write('mine.xml', xml.replace(os.path.dirname(self.bed.kernel), self.bed.folder))
+            self.machine.run(*words, 'virsh', '-c', 'ferry:///session', 'create', path)
+            self.machine.run(*words, 'systemctl', '--user', 'restart', 'virtferryd.service')
+            self.assertIn('running', self.machine.run(*words, 'virsh', '-c', 'ferry:///session', 'domstate', 'mine'))
+            self.assertRegex(self.machine.run(*words, 'systemctl', '--user', 'list-units', '--plain', '--no-legend', 'virtferry-*.scope'),
+                             r'^virtferry-guest-mine-[0-9]+\.scope')
+            self.machine.run(*words, 'virsh', '-c', 'ferry:///session', 'destroy', 'mine')
         finally:
             self.machine.run('systemctl', 'stop', f'user@{number}.service', check=False)
 
