@@ -262,6 +262,9 @@ static int watch(Engine *engine, sd_event *event, int fd, GError **reterr) {
         if (!engine->monitor)
                 return error_set(reterr, VIR_ERR_NO_MEMORY, _("cannot watch the migration engine"));
         int r = sd_event_add_io(event, &engine->exit_source, engine->pidfd, EPOLLIN, on_exit_ready, engine);
+        /* Its last words come first: of somebody else's child they alone tell how it ended. */
+        if (r >= 0)
+                r = sd_event_source_set_priority(engine->exit_source, SD_EVENT_PRIORITY_IDLE);
         return r < 0 ? error_set_errno(reterr, r, _("cannot watch the migration engine")) : 0;
 }
 

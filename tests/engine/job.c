@@ -81,6 +81,8 @@ static void on_resumed(Engine *engine, void *userdata) {
 static void on_failed(Engine *engine, const GError *error, bool gone, void *userdata) {
         Job *job = userdata;
         JobSide *side = side_of(job, engine);
+        if (engine != side->engine) /* of a daemon that is no more; its successor has reaped the helper */
+                return;
         assert_false(side->failed);
         side->failed = true;
         side->gone = gone;
