@@ -7,6 +7,7 @@
 
 #include "daemon/auth/bus_ask.h"
 #include "daemon/auth/polkit.h"
+#include "daemon/dbus/bus_deaf.h"
 #include "daemon/dbus/bus_error.h"
 #include "driver/base/clock.h"
 #include "driver/base/fiber.h"
@@ -14,6 +15,7 @@
 #include "driver/base/log.h"
 
 #define CREDENTIALS_USEC (10 * USEC_PER_SEC)
+#define TURN_USEC 500 /* how long others wait for a long reply, at most, and one more object */
 
 /* ---- rights ---- */
 
@@ -181,6 +183,22 @@ int bus_append_interfaces(BusCall *call, sd_bus_message *reply, GError **reterr)
         return r < 0 ? bus_fault_message(reterr, r) : 0;
 }
 
+/* ---- turns ---- */
+
+int bus_call_give_way(BusCall *call) {
+        BusCaller *caller = call->caller;
+
+        call->n_objects++;
+        if (!caller->gone && clock_monotonic_usec() - call->turn_usec >= TURN_USEC) {
+                call->resumed = false;
+                bus_queue_prepend(caller->queue, &caller->lane, &call->turn);
+                while (!call->resumed)
+                        (void) fiber_cond_wait(&call->resume, FIBER_FOREVER);
+                call->turn_usec = clock_monotonic_usec();
+        }
+        return caller->gone ? -ECANCELED : 0;
+}
+
 /* ---- serving ---- */
 
 /* The method that the message names. Without an interface (D-Bus allows that) the first one with such a method is
@@ -245,7 +263,10 @@ static void bus_call_run(void *userdata) {
         BusCall *call = userdata;
         sd_bus_message *reply = NULL;
         g_autoptr(GError) error = NULL;
-        int r = sd_bus_message_new_method_return(call->message, &reply);
+        int r;
+
+        call->turn_usec = clock_monotonic_usec();
+        r = sd_bus_message_new_method_return(call->message, &reply);
 
         if (r >= 0 && !call->caller->gone) {
                 r = serve(call, reply, &error);
@@ -256,9 +277,25 @@ static void bus_call_run(void *userdata) {
                 else if ((r = sd_bus_send(NULL, reply, NULL)) < 0)
                         log_debug("D-Bus call %s cannot be answered: %s", sd_bus_message_get_member(call->message),
                                   g_strerror(-r));
+                bus_deaf_count(call->caller, sd_bus_message_get_bus(call->message), call->n_objects + 1);
         }
         sd_bus_message_unref(reply);
         call_free(call);
+}
+
+static void on_turn(void *userdata) {
+        BusCall *call = userdata;
+
+        if (call->started) {
+                call->resumed = true;
+                fiber_cond_broadcast(&call->resume);
+                return;
+        }
+        call->started = true;
+        if (fiber_start(bus_service_event(call->service), "dbus", bus_call_run, call) < 0) {
+                (void) sd_bus_reply_method_errorf(call->message, SD_BUS_ERROR_NO_MEMORY, "%s", g_strerror(ENOMEM));
+                call_free(call);
+        }
 }
 
 void bus_call_start(BusService *service, BusCaller *caller, sd_bus_message *message) {
@@ -268,10 +305,8 @@ void bus_call_start(BusService *service, BusCaller *caller, sd_bus_message *mess
                 .service = service,
                 .caller = bus_caller_ref(caller),
                 .message = sd_bus_message_ref(message),
+                .turn = { on_turn, call },
         };
         caller->n_calls++;
-        if (fiber_start(bus_service_event(service), "dbus", bus_call_run, call) < 0) {
-                (void) sd_bus_reply_method_errorf(message, SD_BUS_ERROR_NO_MEMORY, "%s", g_strerror(ENOMEM));
-                call_free(call);
-        }
+        bus_queue_append(caller->queue, &caller->lane, &call->turn);
 }

@@ -49,6 +49,11 @@ DriverClient *bus_caller_driver(BusCaller *caller, Driver *driver, BusRight righ
 void bus_caller_leave(BusCaller *caller) {
         caller->gone = true;
         caller->watches = false;
+        caller->deaf_slot = sd_bus_slot_unref(caller->deaf_slot);
+        caller->deaf_timer = sd_event_source_disable_unref(caller->deaf_timer);
+        /* Calls that were begun have to end. */
+        if (caller->queue)
+                bus_queue_hold(caller->queue, &caller->lane, false);
         if (caller->viewer)
                 driver_client_disconnect(caller->viewer);
         if (caller->owner)
@@ -56,6 +61,8 @@ void bus_caller_leave(BusCaller *caller) {
 }
 
 bool bus_caller_refuse(BusCaller *caller, uint64_t now_usec) {
+        if (caller->deaf)
+                return false;
         if (now_usec - caller->refusals_usec >= USEC_PER_SEC) {
                 caller->refusals_usec = now_usec;
                 caller->n_refusals = 0;

@@ -11,8 +11,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
 
 #include "daemon/dbus/bus_interface.h"
+#include "daemon/dbus/bus_queue.h"
 #include "driver/driver.h"
 
 typedef struct BusCaller {
@@ -24,6 +27,12 @@ typedef struct BusCaller {
         unsigned n_calls;         /* outstanding */
         uint64_t refusals_usec;   /* when the second began in which it got so many refusals */
         unsigned n_refusals;
+        BusQueue *queue;          /* that its lane is in; borrowed; NULL: none */
+        BusLane lane;             /* its calls that wait for a turn */
+        unsigned n_unread;        /* replies since it was last asked whether the caller reads them (bus_deaf.h) */
+        bool deaf;                /* it does not: its calls wait */
+        sd_bus_slot *deaf_slot;
+        sd_event_source *deaf_timer;
         bool gone;                /* it has left the bus */
         bool watches;             /* it may see signals */
         struct {
@@ -44,8 +53,9 @@ DriverClient *bus_caller_driver(BusCaller *caller, Driver *driver, BusRight righ
 /* It has left the bus: what must not go on without it ends. */
 void bus_caller_leave(BusCaller *caller);
 
-/* Whether one call too many is answered with a refusal. Not if there were many in this second already: a refusal costs as much as an answer, and
- * with calls that nobody answers the bus itself stops the caller, by its limit of pending replies. */
+/* Whether one call too many is answered with a refusal. Not if there were many in this second already, or if nobody reads
+ * them: a refusal costs as much as an answer, and with calls that nobody answers the bus itself stops the caller, by its
+ * limit of pending replies. */
 bool bus_caller_refuse(BusCaller *caller, uint64_t now_usec);
 
 /* What is remembered of a right: 1 granted, 0 denied, -ENODATA: ask. */

@@ -180,6 +180,8 @@ BUS_METHOD(get_all_domain_stats) {
                         r = bus_dict_append(reply, records[i].params, records[i].n_params);
                 if (r >= 0)
                         r = sd_bus_message_close_container(reply);
+                if (r >= 0)
+                        r = bus_call_give_way(call);
         }
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);

@@ -3,7 +3,8 @@
 /*
  * Theory of operation
  *
- *   bus ──► sd-bus on the daemon's loop ──► on_message: who calls, within its quota? ──► fiber (bus_call.c) ──► reply
+ *   bus ──► sd-bus on the daemon's loop ──► on_message: who calls, within its quota? ──► its turn (bus_queue.c)
+ *       ──► fiber (bus_call.c) ──► reply
  *
  * One callback below /org/virtferry sees every method call, standard interfaces included: nothing, not even the tree of
  * objects, is answered by sd-bus itself, because on the system bus each answer needs polkit's consent, which takes a
@@ -11,19 +12,23 @@
  * asynchronous.
  *
  * Quotas: so many outstanding calls for each caller; those who were never granted anything share one more bound, so
- * that they can neither fill the memory nor keep others out. A caller that leaves the bus takes with it what it began,
+ * that they can neither fill the memory nor keep others out. Callers take turns, and a long reply is made in many; nobody
+ * gets one while the bus has much to take, or for replies that it does not read (bus_deaf.c). A caller that leaves the bus takes with it what it began,
  * as a closed connection does for virsh.
  */
 
 #include "daemon/dbus/bus_service.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "daemon/auth/polkit.h"
 #include "daemon/dbus/bus_call.h"
 #include "daemon/dbus/bus_object.h"
+#include "daemon/dbus/bus_queue.h"
 #include "daemon/dbus/bus_signal.h"
 #include "driver/base/clock.h"
 #include "driver/base/fiber.h"
@@ -33,11 +38,12 @@
 #define RETRY_USEC (5 * USEC_PER_SEC)
 #define FLUSH_USEC (1 * USEC_PER_SEC)
 #define POLL_USEC (10 * USEC_PER_MSEC)
-/* Messages are taken in before calls are served: else a caller that sends many would have them all wait in the bus, in front of everybody
- * else's, instead of meeting its quota. */
+/* Messages are taken in before calls are served: else a caller that sends many would have them all wait in the bus, in
+ * front of everybody else's, instead of meeting its quota. */
 #define INTAKE_PRIORITY (-10)
-#define MAX_STRANGER_CALLS 256 /* outstanding, of callers that were never granted anything */
-#define MAX_QUEUED 8192        /* messages that the bus has not taken: then calls get no answer */
+#define MAX_STRANGER_CALLS 256   /* outstanding, of callers that were never granted anything */
+#define MAX_QUEUED 8192          /* messages that the bus has not taken: then calls get no answer */
+#define ENOUGH_BYTES (32 * 1024) /* in the socket, with what the kernel counts besides: then no call gets a turn */
 
 struct BusService {
         sd_event *event;
@@ -55,6 +61,7 @@ struct BusService {
         bool stopped;
         bool checking;   /* the watchers' rights are being asked again */
         GHashTable *callers; /* name -> BusCaller */
+        BusQueue *queue;
         unsigned n_calls;
         FiberCond ended;
         DriverClient *viewer;
@@ -111,6 +118,7 @@ static BusCaller *find_caller(BusService *service, const char *name) {
         if (g_hash_table_size(service->callers) >= service->limits.max_callers && !forget_a_stranger(service))
                 return NULL;
         caller = bus_caller_new(name);
+        caller->queue = service->queue;
         g_hash_table_insert(service->callers, g_strdup(name), caller);
         changed(service);
         return caller;
@@ -143,6 +151,18 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *err
 void bus_service_call_ended(BusService *service) {
         service->n_calls--;
         fiber_cond_broadcast(&service->ended);
+}
+
+/* Replies that wait in front of the bus would make all others wait as well. sd-bus' own queue does not tell all: it
+ * makes the socket take eight megabytes. */
+static bool may_turn(void *userdata) {
+        BusService *service = userdata;
+        uint64_t queued = 0;
+        int bytes = 0;
+
+        if (service->stopped || !service->bus || sd_bus_get_n_queued_write(service->bus, &queued) < 0)
+                return true;
+        return queued == 0 && (ioctl(sd_bus_get_fd(service->bus), SIOCOUTQ, &bytes) < 0 || bytes < ENOUGH_BYTES);
 }
 
 /* ---- rights that have changed ---- */
@@ -318,6 +338,7 @@ BusService *bus_service_new(sd_event *event, Driver *driver, BusKind kind, const
                 .viewer = driver_client_new(driver, true, 0, 0),
         };
         service->polkit = (PolkitWatch) { on_polkit_changed, service };
+        service->queue = bus_queue_new(event, may_turn, service);
         service->signals = bus_signals_new(service);
         if (!service->signals ||
             sd_event_add_time_relative(event, &service->retry, CLOCK_MONOTONIC, 0, 0, on_retry, service) < 0)
@@ -352,6 +373,7 @@ BusService *bus_service_free(BusService *service) {
         bus_signals_free(service->signals);
         sd_event_source_disable_unref(service->retry);
         g_hash_table_unref(service->callers);
+        bus_queue_free(service->queue);
         driver_client_free(service->viewer);
         sd_event_unref(service->event);
         g_free(service);

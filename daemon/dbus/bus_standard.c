@@ -190,6 +190,8 @@ static int append_domains(BusCall *call, sd_bus_message *reply, GError **reterr)
 
                 memcpy(object.uuid, refs[i].uuid, sizeof(object.uuid));
                 r = append_object(call, &object, reply, reterr);
+                if (r >= 0)
+                        r = bus_call_give_way(call);
         }
         domain_refs_free(refs, n);
         return r;
@@ -200,8 +202,11 @@ static int append_jobs(BusCall *call, sd_bus_message *reply, GError **reterr) {
         unsigned n = 0;
         int r = driver_migration_jobs(call->driver, &numbers, &n, reterr);
 
-        for (unsigned i = 0; r >= 0 && i < n; i++)
+        for (unsigned i = 0; r >= 0 && i < n; i++) {
                 r = append_object(call, &(BusObject) { .kind = BUS_OBJECT_JOB, .number = numbers[i] }, reply, reterr);
+                if (r >= 0)
+                        r = bus_call_give_way(call);
+        }
         return r;
 }
 

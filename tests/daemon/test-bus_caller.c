@@ -58,6 +58,8 @@ static void test_refusals(void **state) {
                 n += bus_caller_refuse(caller, 5 * USEC_PER_SEC);
         assert_int_equal(n, 100);
         assert_true(bus_caller_refuse(caller, 6 * USEC_PER_SEC));
+        caller->deaf = true;
+        assert_false(bus_caller_refuse(caller, 8 * USEC_PER_SEC));
 }
 
 /* A call that is still under way when its caller has left gets a client that is disconnected from the start. */

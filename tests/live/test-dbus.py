@@ -12,9 +12,11 @@ import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
+import time
 import unittest
 import xml.etree.ElementTree as ElementTree
 
@@ -142,6 +144,62 @@ class MessageBus:
     def busctl(self, *arguments):
         """Runs busctl; returns what it writes."""
         return hosts.run('busctl', '--address=' + self.address, *arguments, seconds=30)
+
+
+class DeafClient:
+    """A connection that reads only when it is told to, which no library does."""
+
+    def __init__(self, path):
+        self.serial = 0
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(20)
+        self.socket.connect(path)
+        self.socket.sendall(b'\0AUTH EXTERNAL ' + str(os.getuid()).encode().hex().encode() + b'\r\n')
+        self.socket.recv(4096)
+        self.socket.sendall(b'BEGIN\r\n')
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *arguments):
+        self.socket.close()
+
+    @staticmethod
+    def _field(code, signature, text):
+        data = struct.pack('<BB2sI', code, 1, signature + b'\0', len(text)) + text.encode() + b'\0'
+        return data + b'\0' * (-len(data) % 8)
+
+    def call(self, destination, path, interface, member, times=1):
+        """Sends calls without arguments, little-endian."""
+        last = self._field(6, b's', destination)
+        fields = self._field(1, b'o', path) + self._field(2, b's', interface) + self._field(3, b's', member) + last
+        used = len(fields) - len(last) + len(last.rstrip(b'\0')) + 1  # padding after the last one does not count
+        for _ in range(times):
+            self.serial += 1
+            self.socket.sendall(struct.pack('<BBBBIII', ord('l'), 1, 0, 1, 0, self.serial, used) + fields)
+
+    def hello(self):
+        """Returns the connection's unique name."""
+        self.call('org.freedesktop.DBus', '/org/freedesktop/DBus', 'org.freedesktop.DBus', 'Hello')
+        data = b''
+        while (name := re.search(rb'(:1\.\d+)\0.*NameAcquired', data, re.DOTALL)) is None:
+            data += self.socket.recv(4096)
+        return name[1].decode()
+
+    def drain(self):
+        """Reads until nothing comes any more."""
+        self.socket.settimeout(2)
+        with contextlib.suppress(TimeoutError):
+            while self.socket.recv(1 << 20):
+                pass
+        self.socket.settimeout(20)
+
+    def answered(self, *what):
+        self.call(*what)
+        data = b''
+        while b'</capabilities>' not in data:
+            data += self.socket.recv(1 << 20)
+        return True
 
 
 class Signals:
@@ -331,6 +389,30 @@ class Objects(DbusCase):
         greedy.flush()
         for _ in range(20):
             self.assertEqual(bus.get(ROOT, CONNECT, 'Hostname'), 'alpha')
+
+    def unread(self, name):
+        """Bytes that wait in the bus for a connection."""
+        server = self.bus(self.bed.alpha).connection().get_object('org.freedesktop.DBus', '/org/freedesktop/DBus', introspect=False)
+        return int(server.GetConnectionStats(name, dbus_interface='org.freedesktop.DBus.Debug.Stats')['OutgoingBytes'])
+
+    def test_deaf(self):
+        """A caller that never reads is not answered without end, keeps nobody waiting, and is served again once it reads."""
+        bus = self.bus(self.bed.alpha)
+        with DeafClient(bus.path) as deaf:
+            name = deaf.hello()
+            deadline = time.monotonic() + 60
+            while self.unread(name) < 4 << 20:
+                self.assertLess(time.monotonic(), deadline, f'only {self.unread(name)} bytes wait')
+                deaf.call(NAME, ROOT, 'org.freedesktop.DBus.Introspectable', 'Introspect', 20)
+                bus.get(ROOT, CONNECT, 'Hostname')
+            for _ in range(100):
+                deaf.call(NAME, ROOT, 'org.freedesktop.DBus.Introspectable', 'Introspect', 20)
+                self.assertEqual(bus.get(ROOT, CONNECT, 'Hostname'), 'alpha')
+            self.assertLess(self.unread(name), 8 << 20)
+            self.assertIn(f'D-Bus client {name} does not read', self.bed.log('alpha'))
+            deaf.drain()
+            self.assertTrue(deaf.answered(NAME, ROOT, CONNECT, 'GetCapabilities'))
+        self.assertEqual(bus.get(ROOT, CONNECT, 'Hostname'), 'alpha')
 
     def test_without_bus(self):
         """The daemon goes on without its bus, and is there when one comes."""
