@@ -281,7 +281,8 @@ static int daemon_start_bus(Daemon *daemon, GError **reterr) {
 
         if (kind == BUS_KIND_NONE)
                 return 0;
-        daemon->bus = bus_service_new(daemon->event, daemon->driver, kind, &daemon->config.bus_limits, on_bus_change, daemon);
+        daemon->bus =
+                bus_service_new(daemon->event, daemon->driver, kind, &daemon->config.bus_limits, on_bus_change, daemon);
         return daemon->bus ? 0 : error_set(reterr, VIR_ERR_INTERNAL_ERROR, _("Cannot serve D-Bus"));
 }
 

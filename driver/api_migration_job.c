@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Migration jobs as things of their own, named by number: started without anybody who waits for them, looked at, steered. */
+/* Migration jobs as things of their own, named by number: started without anybody who waits for them, looked at,
+ * steered. */
 
 #include <string.h>
 
@@ -191,8 +192,10 @@ static int resume_postcopy(DriverClient *client, uint64_t number, const Migratio
         int max = 0, r = find(client, number, &info, NULL, reterr);
 
         if (r >= 0 && !*info.peer)
-                r = error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                              _("the migration was not begun here: resume it with 'virsh migrate --postcopy --postcopy-resume'"));
+                r = error_set(
+                        reterr, VIR_ERR_OPERATION_INVALID,
+                        _("the migration was not begun here: resume it with 'virsh migrate --postcopy "
+                          "--postcopy-resume'"));
         if (r < 0)
                 return r;
         attempt = g_new0(Attempt, 1);
@@ -202,7 +205,8 @@ static int resume_postcopy(DriverClient *client, uint64_t number, const Migratio
         attempt->dconnuri = g_strdup(info.peer);
         attempt->flags = migration->params.flags | VIR_MIGRATE_POSTCOPY | VIR_MIGRATE_POSTCOPY_RESUME;
         if (migration->params.uri)
-                virTypedParamsAddString(&attempt->params, &attempt->n_params, &max, VIR_MIGRATE_PARAM_URI, migration->params.uri);
+                virTypedParamsAddString(&attempt->params, &attempt->n_params, &max, VIR_MIGRATE_PARAM_URI,
+                                        migration->params.uri);
         return attempt_start(attempt, reterr);
 }
 
@@ -228,7 +232,9 @@ int driver_migration_job_pause(DriverClient *client, uint64_t number, bool pause
         migration = migration_ref(found);
         limit = migration_speed_limit(migration);
         r = engine_source_set_bandwidth(migration->engine,
-                                        pause && (!limit || limit > PAUSED_BYTES_PER_SEC) ? PAUSED_BYTES_PER_SEC : limit, reterr);
+                                        pause && (!limit || limit > PAUSED_BYTES_PER_SEC) ? PAUSED_BYTES_PER_SEC
+                                                                                          : limit,
+                                        reterr);
         if (r < 0)
                 return r;
         migration->paused = pause;

@@ -22,7 +22,8 @@ static int save_check(DriverClient *client, const char *what, unsigned flags, un
         int r = driver_check_write(client, what, reterr);
 
         if (r >= 0 && client->driver->quiescing)
-                r = error_set(reterr, VIR_ERR_OPERATION_INVALID, _("the daemon is shutting down: try again once it is back"));
+                r = error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                              _("the daemon is shutting down: try again once it is back"));
         if (r >= 0)
                 r = driver_check_flags(flags, allowed, what, reterr);
         if (r >= 0 && (flags & RUN_STATE_FLAGS) == RUN_STATE_FLAGS)
@@ -42,17 +43,21 @@ int driver_domain_save(DriverClient *client, const unsigned char *uuid, const Dr
         int compression = context->compression;
         int r;
 
-        r = save_check(client, args->path ? "save" : "managedsave", args->flags, RUN_STATE_FLAGS | VIR_DOMAIN_SAVE_BYPASS_CACHE, reterr);
+        r = save_check(client, args->path ? "save" : "managedsave", args->flags,
+                       RUN_STATE_FLAGS | VIR_DOMAIN_SAVE_BYPASS_CACHE, reterr);
         if (r >= 0 && args->format) {
                 compression = image_compression_from_string(args->format);
                 if (compression < 0)
-                        r = error_set(reterr, VIR_ERR_INVALID_ARG, _("'%s' is no image format: 'raw' and 'zstd' are"), args->format);
+                        r = error_set(reterr, VIR_ERR_INVALID_ARG, _("'%s' is no image format: 'raw' and 'zstd' are"),
+                                      args->format);
         }
         if (r >= 0)
                 r = driver_find_active(client, uuid, &domain, reterr);
         if (r >= 0 && !args->path && !domain->config)
-                r = error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                              _("domain '%s' is transient, so nothing would start it again: use save instead of managedsave"), domain->name);
+                r = error_set(
+                        reterr, VIR_ERR_OPERATION_INVALID,
+                        _("domain '%s' is transient, so nothing would start it again: use save instead of managedsave"),
+                        domain->name);
         if (r < 0)
                 return r;
         /* A guest that was restored a moment ago: the rest of its memory is on its way. Later it is refused. */
@@ -63,7 +68,9 @@ int driver_domain_save(DriverClient *client, const unsigned char *uuid, const Dr
         if (!args->path)
                 managed_path = snapshot_managed_path(context, domain->name);
         return snapshot_save(context, domain,
-                             &(SnapshotSaveArgs){ .path = args->path ? args->path : managed_path, .xml = args->xml, .managed = !args->path,
+                             &(SnapshotSaveArgs){ .path = args->path ? args->path : managed_path,
+                                                  .xml = args->xml,
+                                                  .managed = !args->path,
                                                   .compression = (ImageCompression) compression,
                                                   .bypass_cache = args->flags & VIR_DOMAIN_SAVE_BYPASS_CACHE,
                                                   .running = flags_running(args->flags) },
@@ -116,7 +123,8 @@ int driver_domain_restore(DriverClient *client, const DriverSaveArgs *args, GErr
                 r = error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is already active"), domain->name);
         else
                 r = snapshot_restore(&driver->snapshots, domain, g_steal_pointer(&def),
-                                     &(SnapshotRestoreArgs){ .path = args->path, .bypass_cache = args->flags & VIR_DOMAIN_SAVE_BYPASS_CACHE,
+                                     &(SnapshotRestoreArgs){ .path = args->path,
+                                                             .bypass_cache = args->flags & VIR_DOMAIN_SAVE_BYPASS_CACHE,
                                                              .running = flags_running(args->flags) },
                                      reterr);
         job_modify_end(&domain->job);
@@ -158,13 +166,15 @@ int driver_managed_save_start(Driver *driver, Domain *domain, unsigned flags, GE
         if (r >= 0)
                 return 0;
         /* To boot it instead would throw away what the user has saved; that is for the user to decide. */
-        error_set(reterr, error_code(error), _("%s; to boot domain '%s' without its managed save, use start --force-boot"), error->message,
+        error_set(reterr, error_code(error),
+                  _("%s; to boot domain '%s' without its managed save, use start --force-boot"), error->message,
                   domain->name);
         g_error_free(error);
         return r;
 }
 
-int driver_domain_has_managed_save(DriverClient *client, const unsigned char *uuid, unsigned flags, bool *ret_yes, GError **reterr) {
+int driver_domain_has_managed_save(DriverClient *client, const unsigned char *uuid, unsigned flags, bool *ret_yes,
+                                   GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         int r = driver_check_flags(flags, 0, "managed save", reterr);
 
@@ -175,7 +185,8 @@ int driver_domain_has_managed_save(DriverClient *client, const unsigned char *uu
         return r;
 }
 
-int driver_domain_remove_managed_save(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr) {
+int driver_domain_remove_managed_save(DriverClient *client, const unsigned char *uuid, unsigned flags,
+                                      GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         int r;
 
@@ -196,7 +207,8 @@ int driver_domain_remove_managed_save(DriverClient *client, const unsigned char 
 /* ---- definitions in images ---- */
 
 /* The path of the image that is meant: a managed save if uuid is given. */
-static int image_path(DriverClient *client, const unsigned char *uuid, const char *path, char **ret_path, GError **reterr) {
+static int image_path(DriverClient *client, const unsigned char *uuid, const char *path, char **ret_path,
+                      GError **reterr) {
         g_autoptr(Domain) domain = NULL;
         int r;
 
@@ -214,8 +226,8 @@ static int image_path(DriverClient *client, const unsigned char *uuid, const cha
         return r;
 }
 
-int driver_save_image_xml(DriverClient *client, const unsigned char *uuid, const char *path, unsigned flags, char **ret_xml,
-                          GError **reterr) {
+int driver_save_image_xml(DriverClient *client, const unsigned char *uuid, const char *path, unsigned flags,
+                          char **ret_xml, GError **reterr) {
         g_autofree char *file = NULL;
         g_autoptr(DomainDef) def = NULL;
         int r = driver_check_flags(flags, VIR_DOMAIN_SAVE_IMAGE_XML_SECURE, "save-image-dumpxml", reterr);
@@ -229,12 +241,14 @@ int driver_save_image_xml(DriverClient *client, const unsigned char *uuid, const
                 r = restore_def(client->driver, file, NULL, &def, reterr);
         if (r < 0)
                 return r;
-        *ret_xml = domain_def_format(def, DOMAIN_FORMAT_INACTIVE | (flags & VIR_DOMAIN_SAVE_IMAGE_XML_SECURE ? DOMAIN_FORMAT_SECURE : 0));
+        *ret_xml =
+                domain_def_format(def, DOMAIN_FORMAT_INACTIVE |
+                                               (flags & VIR_DOMAIN_SAVE_IMAGE_XML_SECURE ? DOMAIN_FORMAT_SECURE : 0));
         return 0;
 }
 
-int driver_save_image_define(DriverClient *client, const unsigned char *uuid, const char *path, const char *xml, unsigned flags,
-                             GError **reterr) {
+int driver_save_image_define(DriverClient *client, const unsigned char *uuid, const char *path, const char *xml,
+                             unsigned flags, GError **reterr) {
         g_autofree char *file = NULL, *text = NULL;
         g_autoptr(DomainDef) def = NULL;
         _cleanup_fd_ int fd = -EBADF;

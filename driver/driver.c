@@ -95,7 +95,8 @@ static void driver_configure(Driver *driver, const DriverConfig *config) {
                 .engine_helper = keep_path(driver, helpers, "virt-ferry-engine"),
                 .dir = keep_path(driver, config->lib_dir, "save"),
                 .lazy = g_strcmp0(config->restore_mode, "full") != 0,
-                .compression = image_compression_from_string(config->save_image_format) == IMAGE_ZSTD ? IMAGE_ZSTD : IMAGE_RAW,
+                .compression =
+                        image_compression_from_string(config->save_image_format) == IMAGE_ZSTD ? IMAGE_ZSTD : IMAGE_RAW,
         };
         driver->migrations = (MigrationContext){
                 .guests = &driver->guests,

@@ -39,11 +39,13 @@ typedef struct DriverConfig {
         const char *emulator;     /* default emulator; NULL: the first qemu-system-x86_64 in PATH or /usr/bin */
         const char *hugetlbfs;    /* mount point of hugetlbfs, NULL: found in /proc/mounts */
         const char *ram_size;    /* tmpfs size= limit: "80%", "16G"; NULL: none */
-        const char *guest_slice; /* where guests and helpers get scopes of their own if a service manager started us; NULL: nowhere */
+        /* where guests and helpers get scopes of their own if a service manager started us; NULL: nowhere */
+        const char *guest_slice;
         const char *restore_mode;      /* "lazy" (default, also NULL): guests run before their memory is read; "full" */
         const char *save_image_format; /* of save images: "raw" (default, also NULL), "zstd" */
         const char *ram_huge;     /* tmpfs huge= policy: "advise" (default), "within_size", "never" */
-        const char *network_uri;  /* libvirt's network daemon, for interfaces of type network; NULL: network:///system */
+        /* libvirt's network daemon, for interfaces of type network; NULL: network:///system */
+        const char *network_uri;
         const char *socket_path;  /* our own RPC socket, for peer-to-peer migration */
         const char *migration_address; /* where incoming migration listens by default; NULL: all */
         const char *migration_host;    /* the name that goes into migration URIs; NULL: hostname */
@@ -159,17 +161,26 @@ typedef struct DriverSaveArgs {
 } DriverSaveArgs;
 
 /* Saves a running or paused domain and ends it. */
-int driver_domain_save(DriverClient *client, const unsigned char *uuid, const DriverSaveArgs *args, GError **reterr); /* [fiber] */
+/* [fiber] */
+int driver_domain_save(DriverClient *client, const unsigned char *uuid, const DriverSaveArgs *args, GError **reterr);
 /* Starts a domain from an image; format is not looked at. */
-int driver_domain_restore(DriverClient *client, const DriverSaveArgs *args, GError **reterr);                        /* [fiber] */
-int driver_domain_has_managed_save(DriverClient *client, const unsigned char *uuid, unsigned flags, bool *ret_yes, GError **reterr);
-int driver_domain_remove_managed_save(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr); /* [fiber] */
-/* The definition in an image; uuid NULL: at path, else the domain's managed save. flags: VIR_DOMAIN_SAVE_IMAGE_XML_SECURE. */
-int driver_save_image_xml(DriverClient *client, const unsigned char *uuid, const char *path, unsigned flags, char **ret_xml,
-                          GError **reterr);                                                                         /* [fiber] */
+/* [fiber] */
+int driver_domain_restore(DriverClient *client, const DriverSaveArgs *args, GError **reterr);
+int driver_domain_has_managed_save(DriverClient *client, const unsigned char *uuid, unsigned flags, bool *ret_yes,
+                                   GError **reterr);
+/* [fiber] */
+int driver_domain_remove_managed_save(DriverClient *client, const unsigned char *uuid, unsigned flags, GError **reterr);
+/* The definition in an image; uuid NULL: at path, else the domain's managed save. flags:
+ * VIR_DOMAIN_SAVE_IMAGE_XML_SECURE. */
+int driver_save_image_xml(DriverClient *client, const unsigned char *uuid, const char *path, unsigned flags,
+                          char **ret_xml,
+                          /* [fiber] */
+                          GError **reterr);
 /* Replaces it. flags: VIR_DOMAIN_SAVE_RUNNING, _PAUSED. */
-int driver_save_image_define(DriverClient *client, const unsigned char *uuid, const char *path, const char *xml, unsigned flags,
-                             GError **reterr);                                                                      /* [fiber] */
+int driver_save_image_define(DriverClient *client, const unsigned char *uuid, const char *path, const char *xml,
+                             unsigned flags,
+                             /* [fiber] */
+                             GError **reterr);
 
 /* ---- what a domain is and does ---- */
 
@@ -302,20 +313,21 @@ int driver_migrate_finish(DriverClient *client, const DriverMigrateArgs *args, b
 int driver_migrate_confirm(DriverClient *client, const unsigned char *uuid, const DriverMigrateArgs *args,
                            bool cancelled, GError **reterr);
 
-/* ---- migration jobs as things of their own: every one has a number, running or finished (driver/domain/job_info.h) ---- */
+/* ---- migration jobs as things of their own: every one has a number, running or finished (driver/domain/job_info.h)
+ * ---- */
 
 /* All that are known, oldest first; owned by the caller. Their changes come as DRIVER_EVENT_JOB. */
 int driver_migration_jobs(DriverClient *client, uint64_t **ret_numbers, unsigned *ret_n, GError **reterr);
 /* *ret_info is overwritten; driver_job_info_clear(). INVALID_ARG: there is none with this number (any more). */
 int driver_migration_job(DriverClient *client, uint64_t number, DriverJobInfo *ret_info, GError **reterr);
-/* Starts a peer-to-peer migration and returns its number at once. It belongs to the daemon: it goes on when the client has
- * gone. args->flags and parameters are those of driver_migrate_perform(). */
+/* Starts a peer-to-peer migration and returns its number at once. It belongs to the daemon: it goes on when the client
+ * has gone. args->flags and parameters are those of driver_migrate_perform(). */
 int driver_migration_job_start(DriverClient *client, const unsigned char *uuid, const char *dconnuri,
                                const DriverMigrateArgs *args, uint64_t *ret_number, GError **reterr);
 /* As driver_domain_job_abort(), and also before the job has begun. [fiber] */
 int driver_migration_job_cancel(DriverClient *client, uint64_t number, GError **reterr);
-/* Precopy stands still, or goes on: the guest runs, its writes are remembered, the policy waits. In postcopy the link between
- * both ends is closed, or made anew to the same destination (at once; whether that succeeds the job tells).
+/* Precopy stands still, or goes on: the guest runs, its writes are remembered, the policy waits. In postcopy the link
+ * between both ends is closed, or made anew to the same destination (at once; whether that succeeds the job tells).
  * OPERATION_INVALID in any other phase. [fiber] */
 int driver_migration_job_pause(DriverClient *client, uint64_t number, bool pause, GError **reterr);
 /* Another policy in its text form (docs/policy.md). OPERATION_INVALID if precopy is not under way. */

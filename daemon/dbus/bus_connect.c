@@ -115,7 +115,8 @@ BUS_METHOD(domain_restore) {
 
         if (r < 0)
                 return r;
-        return driver_domain_restore(call->driver, &(DriverSaveArgs) { .path = from, .xml = bus_optional(xml), .flags = flags },
+        return driver_domain_restore(call->driver,
+                                     &(DriverSaveArgs){ .path = from, .xml = bus_optional(xml), .flags = flags },
                                      reterr);
 }
 
@@ -205,8 +206,8 @@ BUS_METHOD(get_domain_capabilities) {
         int r = bus_done(sd_bus_message_read(message, "ssssu", &emulator, &arch, &machine, &type, &flags), reterr);
 
         if (r >= 0)
-                r = driver_domain_capabilities(call->driver, bus_optional(emulator), bus_optional(arch), bus_optional(machine),
-                                               bus_optional(type), flags, &xml, reterr);
+                r = driver_domain_capabilities(call->driver, bus_optional(emulator), bus_optional(arch),
+                                               bus_optional(machine), bus_optional(type), flags, &xml, reterr);
         return r < 0 ? r : bus_append_text(reply, xml, reterr);
 }
 
@@ -283,8 +284,10 @@ static const BusMethod methods[] = {
         { "DomainLookupByName", "s", "name", "o", "domain", BUS_RIGHT_MONITOR, domain_lookup_by_name },
         { "DomainLookupByUUID", "s", "uuid", "o", "domain", BUS_RIGHT_MONITOR, domain_lookup_by_uuid },
         { "DomainRestore", "ssu", "from,xml,flags", "", NULL, BUS_RIGHT_MANAGE, domain_restore },
-        { "DomainSaveImageDefineXML", "ssu", "file,xml,flags", "", NULL, BUS_RIGHT_MANAGE, domain_save_image_define_xml },
-        { "DomainSaveImageGetXMLDesc", "su", "file,flags", "s", "xml", BUS_RIGHT_MANAGE, domain_save_image_get_xml_desc },
+        { "DomainSaveImageDefineXML", "ssu", "file,xml,flags", "", NULL, BUS_RIGHT_MANAGE,
+          domain_save_image_define_xml },
+        { "DomainSaveImageGetXMLDesc", "su", "file,flags", "s", "xml", BUS_RIGHT_MANAGE,
+          domain_save_image_get_xml_desc },
         { "GetAllDomainStats", "uu", "stats,flags", "a(sa{sv})", "records", BUS_RIGHT_MONITOR, get_all_domain_stats },
         { "GetCapabilities", "", NULL, "s", "capabilities", BUS_RIGHT_MONITOR, get_capabilities },
         { "GetCPUModelNames", "su", "arch,flags", "as", "models", BUS_RIGHT_MONITOR, get_cpu_model_names },

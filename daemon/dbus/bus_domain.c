@@ -151,7 +151,8 @@ BUS_METHOD(set_memory_stats_period) {
         uint32_t flags = 0;
         int r = bus_done(sd_bus_message_read(message, "iu", &seconds, &flags), reterr);
 
-        return r < 0 ? r : driver_domain_set_memory_stats_period(call->driver, call->object.uuid, seconds, flags, reterr);
+        return r < 0 ? r
+                     : driver_domain_set_memory_stats_period(call->driver, call->object.uuid, seconds, flags, reterr);
 }
 
 /* ---- save images ---- */
@@ -170,7 +171,8 @@ BUS_METHOD(managed_save) {
         uint32_t flags = 0;
         int r = bus_read_flags(message, &flags, reterr);
 
-        return r < 0 ? r : driver_domain_save(call->driver, call->object.uuid, &(DriverSaveArgs) { .flags = flags }, reterr);
+        return r < 0 ? r
+                     : driver_domain_save(call->driver, call->object.uuid, &(DriverSaveArgs){ .flags = flags }, reterr);
 }
 
 BUS_METHOD(managed_save_remove) {
@@ -201,7 +203,8 @@ BUS_METHOD(get_control_info) {
                 r = driver_domain_control_info(call->driver, call->object.uuid, &info, reterr);
         if (r < 0)
                 return r;
-        return bus_done(sd_bus_message_append(reply, "(uut)", info.state, info.details, (uint64_t) info.stateTime), reterr);
+        return bus_done(sd_bus_message_append(reply, "(uut)", info.state, info.details, (uint64_t) info.stateTime),
+                        reterr);
 }
 
 BUS_METHOD(get_security_label_list) {
@@ -276,9 +279,10 @@ BUS_METHOD(get_vcpu_pin_info) {
         if (r >= 0)
                 r = driver_domain_vcpu_count(call->driver, call->object.uuid, VIR_DOMAIN_VCPU_MAXIMUM, &vcpus, reterr);
         if (r >= 0)
-                r = driver_domain_vcpu_pins(call->driver, call->object.uuid, flags, (unsigned) vcpus, (unsigned) map_bytes,
-                                            &maps, &n, reterr);
-        return r < 0 ? r : bus_done(append_pins(reply, maps, n, (unsigned) map_bytes, MIN(cpus, map_bytes * 8)), reterr);
+                r = driver_domain_vcpu_pins(call->driver, call->object.uuid, flags, (unsigned) vcpus,
+                                            (unsigned) map_bytes, &maps, &n, reterr);
+        return r < 0 ? r
+                     : bus_done(append_pins(reply, maps, n, (unsigned) map_bytes, MIN(cpus, map_bytes * 8)), reterr);
 }
 
 BUS_METHOD(get_xml_desc) {

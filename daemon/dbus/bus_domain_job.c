@@ -16,9 +16,10 @@ int bus_domain_get_job_info(BusCall *call, sd_bus_message *message, sd_bus_messa
         if (r < 0)
                 return r;
         r = sd_bus_message_append(reply, "(ittttttttttt)", info.type, (uint64_t) info.timeElapsed,
-                                  (uint64_t) info.timeRemaining, (uint64_t) info.dataTotal, (uint64_t) info.dataProcessed,
-                                  (uint64_t) info.dataRemaining, (uint64_t) info.memTotal, (uint64_t) info.memProcessed,
-                                  (uint64_t) info.memRemaining, (uint64_t) info.fileTotal, (uint64_t) info.fileProcessed,
+                                  (uint64_t) info.timeRemaining, (uint64_t) info.dataTotal,
+                                  (uint64_t) info.dataProcessed, (uint64_t) info.dataRemaining,
+                                  (uint64_t) info.memTotal, (uint64_t) info.memProcessed, (uint64_t) info.memRemaining,
+                                  (uint64_t) info.fileTotal, (uint64_t) info.fileProcessed,
                                   (uint64_t) info.fileRemaining);
         return bus_done(r, reterr);
 }

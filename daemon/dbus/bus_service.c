@@ -140,7 +140,8 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *err
         if (!caller || caller->n_calls >= service->limits.max_calls ||
             (is_stranger(caller) && service->n_calls >= MAX_STRANGER_CALLS)) {
                 if (!caller || bus_caller_refuse(caller, clock_monotonic_usec()))
-                        (void) sd_bus_reply_method_errorf(message, SD_BUS_ERROR_LIMITS_EXCEEDED, "too many calls at a time");
+                        (void) sd_bus_reply_method_errorf(message, SD_BUS_ERROR_LIMITS_EXCEEDED,
+                                                          "too many calls at a time");
                 return 1;
         }
         service->n_calls++;

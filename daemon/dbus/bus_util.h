@@ -29,7 +29,8 @@ static inline int bus_read_flags(sd_bus_message *message, uint32_t *ret_flags, G
 
 /* VIR_ERR_INVALID_ARG if there are any: for calls whose driver function takes none. */
 static inline int bus_no_flags(uint32_t flags, const char *what, GError **reterr) {
-        return flags == 0 ? 0 : error_set(reterr, VIR_ERR_INVALID_ARG, _("unsupported flags (0x%x) in '%s'"), flags, what);
+        return flags == 0 ? 0
+                          : error_set(reterr, VIR_ERR_INVALID_ARG, _("unsupported flags (0x%x) in '%s'"), flags, what);
 }
 
 /* libvirt-dbus takes "" for NULL. */

@@ -35,16 +35,21 @@ static int job_check(const DomainJob *job, const char *domain, const char *what,
                                  _("domain '%s' is arriving by migration: '%s' has to wait until that has ended"),
                                  domain, what);
         if (job->kind == JOB_POSTCOPY_IN && !(access & JOB_ACCESS_IN_POSTCOPY))
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                                 _("part of the memory of domain '%s' is still on the host that it comes from (postcopy): '%s' has to wait until all of it has arrived"),
-                                 domain, what);
+                return error_set(
+                        reterr, VIR_ERR_OPERATION_INVALID,
+                        _("part of the memory of domain '%s' is still on the host that it comes from (postcopy): '%s' "
+                          "has to wait until all of it has arrived"),
+                        domain, what);
         if (job->kind == JOB_SAVE && access != JOB_ACCESS_ALWAYS)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                                 _("domain '%s' is being saved: '%s' has to wait until that has ended, or abort it with domjobabort"), domain,
-                                 what);
+                return error_set(
+                        reterr, VIR_ERR_OPERATION_INVALID,
+                        _("domain '%s' is being saved: '%s' has to wait until that has ended, or abort it with "
+                          "domjobabort"),
+                        domain, what);
         if (job->kind == JOB_RESTORE && access != JOB_ACCESS_ALWAYS)
                 return error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                                 _("domain '%s' is being restored: '%s' has to wait until that has ended"), domain, what);
+                                 _("domain '%s' is being restored: '%s' has to wait until that has ended"), domain,
+                                 what);
         return 0;
 }
 
@@ -76,9 +81,11 @@ void job_modify_end(DomainJob *job) {
 
 int job_begin(DomainJob *job, const char *domain, JobKind kind, const void *owner, GError **reterr) {
         if (job->kind == JOB_LAZY)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                                 _("part of the memory of domain '%s' is still in its save image: '%s' has to wait until all of it is loaded"),
-                                 domain, job_kind_to_string(kind));
+                return error_set(
+                        reterr, VIR_ERR_OPERATION_INVALID,
+                        _("part of the memory of domain '%s' is still in its save image: '%s' has to wait until all of "
+                          "it is loaded"),
+                        domain, job_kind_to_string(kind));
         int r = job_check(job, domain, job_kind_to_string(kind), JOB_ACCESS_EXCLUSIVE, reterr);
 
         if (r < 0)

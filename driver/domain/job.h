@@ -56,7 +56,8 @@ void job_modify_end(DomainJob *job);
 int job_begin(DomainJob *job, const char *domain, JobKind kind, const void *owner, GError **reterr);
 /* The guest of an incoming migration (JOB_MIGRATION_IN) runs now: from here on it is JOB_POSTCOPY_IN. */
 void job_enter_postcopy(DomainJob *job);
-/* The guest of a restore (JOB_RESTORE) runs now, and not all of its memory has been read: from here on it is JOB_LAZY. */
+/* The guest of a restore (JOB_RESTORE) runs now, and not all of its memory has been read: from here on it is
+ * JOB_LAZY. */
 void job_enter_lazy(DomainJob *job);
 /* Waits until that is over. Fiber. -ETIMEDOUT if it takes longer. */
 int job_wait_lazy(DomainJob *job, uint64_t timeout_usec);

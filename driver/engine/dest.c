@@ -8,8 +8,9 @@
  * receiver, and listening ends; all others are closed. So a stranger on the port can neither end the job nor hold it
  * up. What comes after a switch to postcopy is in dest_postcopy.c.
  *
- * Who runs the guest is decided once, under the lock: COMMIT moves READY to COMMITTED, dest_refuse() moves any earlier state to REFUSED; only one of
- * them can win. A COMMIT that arrives after a refusal is not answered. Nothing here ever starts a guest: that is the daemon's, on `committed`.
+ * Who runs the guest is decided once, under the lock: COMMIT moves READY to COMMITTED, dest_refuse() moves any earlier
+ * state to REFUSED; only one of them can win. A COMMIT that arrives after a refusal is not answered. Nothing here ever
+ * starts a guest: that is the daemon's, on `committed`.
  */
 
 #include "driver/engine/dest_internal.h"
@@ -43,9 +44,11 @@ static const struct {
 #define BIT(state) (1u << DEST_##state)
         [DEST_LISTENING] = { "listening", N_("waiting for the source"), BIT(RECEIVING) | BIT(REFUSED) | BIT(FAILED) },
         [DEST_RECEIVING] = { "receiving", N_("receiving memory"), BIT(LOADING) | BIT(REFUSED) | BIT(FAILED) },
-        [DEST_LOADING] = { "loading", N_("handing the device state to QEMU"), BIT(LOADED) | BIT(REFUSED) | BIT(FAILED) },
+        [DEST_LOADING] = { "loading", N_("handing the device state to QEMU"),
+                           BIT(LOADED) | BIT(REFUSED) | BIT(FAILED) },
         [DEST_LOADED] = { "loaded", N_("loading the device state"), BIT(READY) | BIT(REFUSED) | BIT(FAILED) },
-        [DEST_READY] = { "ready", N_("waiting for the source to hand the guest over"), BIT(COMMITTED) | BIT(REFUSED) | BIT(FAILED) },
+        [DEST_READY] = { "ready", N_("waiting for the source to hand the guest over"),
+                         BIT(COMMITTED) | BIT(REFUSED) | BIT(FAILED) },
         [DEST_COMMITTED] = { "committed", N_("starting the guest"), BIT(RUNNING) | BIT(DONE) },
         [DEST_RUNNING] = { "running", N_("finishing"), BIT(DONE) },
         [DEST_DONE] = { "done", N_("finishing"), 0 },
@@ -137,7 +140,8 @@ static int init_block(DestBlock *block, const EngineRamBlock *config, bool fresh
                 r = page_set_init(&block->announced, config->size_bytes / WIRE_LARGE_BYTES + 1);
         if (r >= 0)
                 r = page_set_init(&block->stale, block->ram.n_pages);
-        return r < 0 ? error_set_errno(reterr, r, _("cannot allocate the page table of RAM block '%s'"), config->id) : 0;
+        return r < 0 ? error_set_errno(reterr, r, _("cannot allocate the page table of RAM block '%s'"), config->id)
+                     : 0;
 }
 
 /* What every destination has, also one that takes over from another engine. */
@@ -247,7 +251,8 @@ Dest *dest_free(Dest *dest) {
 }
 
 static int refuse_request(Dest *dest, GError **reterr) {
-        return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("the migration engine cannot do that while it is %s"), dest_doing(dest_get_state(dest)));
+        return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("the migration engine cannot do that while it is %s"),
+                         dest_doing(dest_get_state(dest)));
 }
 
 int dest_loaded(Dest *dest, GError **reterr) {
@@ -320,7 +325,8 @@ void dest_daemon_gone(Dest *dest, bool for_good) {
         pthread_mutex_unlock(&dest->lock);
         if (!for_good)
                 return;
-        /* Before COMMIT the source has the guest and should hear now, not when it has stopped it and waits for READY. */
+        /* Before COMMIT the source has the guest and should hear now, not when it has stopped it and waits for
+         * READY. */
         g_autoptr(GError) error = NULL;
         error_set(&error, VIR_ERR_OPERATION_FAILED, _("the destination's daemon has ended"));
         dest_fail(dest, error);

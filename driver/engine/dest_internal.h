@@ -16,7 +16,8 @@
 #include "driver/engine/wire.h"
 #include "driver/engine/worker.h"
 
-/* LISTENING -> RECEIVING -> LOADING -> LOADED -> READY -> COMMITTED -> RUNNING -> DONE, or REFUSED or FAILED before COMMITTED. */
+/* LISTENING -> RECEIVING -> LOADING -> LOADED -> READY -> COMMITTED -> RUNNING -> DONE, or REFUSED or FAILED before
+ * COMMITTED. */
 typedef enum DestState {
         DEST_LISTENING, /* nobody has proven the token yet */
         DEST_RECEIVING, /* pages and device state arrive */

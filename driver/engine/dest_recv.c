@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Theory of operation: receiving. The runs of a PAGES frame are checked against the RAM table before anything is touched; then pages of
- * data runs are claimed, and their content is received straight into the mapped RAM, all runs of the frame with one call. Zero runs go
- * through the page-state table (page_state.c).
+ * Theory of operation: receiving. The runs of a PAGES frame are checked against the RAM table before anything is
+ * touched; then pages of data runs are claimed, and their content is received straight into the mapped RAM, all runs of
+ * the frame with one call. Zero runs go through the page-state table (page_state.c).
  *
- * A LARGE run announces 2 MiB some way ahead of their data: one large folio is taken for them through the mapping that asks for large folios, by
- * threads beside this one (populate.c), if nothing of the region has arrived yet; the data is then received through that mapping. Everything
- * else goes through the mapping that takes small pages, so that a sparse region stays sparse. Once a hole was punched into a region it counts as
- * small again.
+ * A LARGE run announces 2 MiB some way ahead of their data: one large folio is taken for them through the mapping that
+ * asks for large folios, by threads beside this one (populate.c), if nothing of the region has arrived yet; the data is
+ * then received through that mapping. Everything else goes through the mapping that takes small pages, so that a sparse
+ * region stays sparse. Once a hole was punched into a region it counts as small again.
  *
- * The device state is kept aside in a memfd until RAM is final, since QEMU reads guest memory while it loads it; from then on QEMU gets it as it comes.
+ * The device state is kept aside in a memfd until RAM is final, since QEMU reads guest memory while it loads it; from
+ * then on QEMU gets it as it comes.
  */
 
 #include "driver/engine/dest_internal.h"
@@ -52,7 +53,9 @@ void dest_frame_free(DestFrame *frame) {
 
 static int memory_error(const DestBlock *block, int error, GError **reterr) {
         if (error == -ENOSPC || error == -EFAULT || error == -ENOMEM) {
-                error_set(reterr, VIR_ERR_NO_MEMORY, _("no memory is left for the guest's RAM block '%s': give the host more, or free some"), block->ram.id);
+                error_set(reterr, VIR_ERR_NO_MEMORY,
+                          _("no memory is left for the guest's RAM block '%s': give the host more, or free some"),
+                          block->ram.id);
                 return -ENOMEM;
         }
         return error_set_errno(reterr, error, _("cannot write to RAM block '%s'"), block->ram.id);
@@ -64,7 +67,8 @@ static int take_zero(Dest *dest, DestBlock *block, const WireRun *run, GError **
         if (r < 0)
                 return memory_error(block, r, reterr);
         if (dest->zero.punched_bytes > punched) {
-                uint64_t first = run->offset_bytes / WIRE_LARGE_BYTES, last = (run->offset_bytes + length - 1) / WIRE_LARGE_BYTES;
+                uint64_t first = run->offset_bytes / WIRE_LARGE_BYTES,
+                         last = (run->offset_bytes + length - 1) / WIRE_LARGE_BYTES;
                 page_set_remove(&block->large, first, last - first + 1);
         }
         dest->zero_pages += run->pages;
@@ -116,7 +120,9 @@ static int add_data(Dest *dest, DestBlock *block, const WireRun *run, GError **r
                         r = settle_large(dest, run->block, at / WIRE_LARGE_BYTES, reterr);
                 if (r < 0)
                         return r;
-                unsigned char *to = (page_set_has(&block->large, at / WIRE_LARGE_BYTES) ? block->ram.map_large : block->ram.map) + at;
+                unsigned char *to =
+                        (page_set_has(&block->large, at / WIRE_LARGE_BYTES) ? block->ram.map_large : block->ram.map) +
+                        at;
                 struct iovec *last = fresh ? NULL : &frame->iov[frame->n_iov - 1];
                 if (last && (unsigned char *) last->iov_base + last->iov_len == to)
                         last->iov_len += next - at;
@@ -135,7 +141,8 @@ static int decode_runs(Dest *dest, const WireHeader *header) {
                 blocks[i] = dest->blocks[i].wire;
         uint64_t data_bytes = 0;
         for (unsigned i = 0; i < header->count; i++) {
-                int r = wire_run_decode(dest->frame->entries + i * WIRE_RUN_BYTES, blocks, dest->n_blocks, &dest->frame->runs[i]);
+                int r = wire_run_decode(dest->frame->entries + i * WIRE_RUN_BYTES, blocks, dest->n_blocks,
+                                        &dest->frame->runs[i]);
                 if (r < 0)
                         return r;
                 if (dest->frame->runs[i].kind == WIRE_KIND_DATA)
@@ -175,7 +182,8 @@ static int take_pages(Dest *dest, const WireHeader *header, GError **reterr) {
         for (unsigned i = 0; i < header->count; i++)
                 if (frame->runs[i].kind == WIRE_KIND_DATA) {
                         DestBlock *block = &dest->blocks[frame->runs[i].block];
-                        page_states_done(&block->states, &block->ram, frame->runs[i].offset_bytes, wire_run_bytes(&frame->runs[i]));
+                        page_states_done(&block->states, &block->ram, frame->runs[i].offset_bytes,
+                                         wire_run_bytes(&frame->runs[i]));
                         dest->data_pages += frame->runs[i].pages;
                 }
         return 0;
@@ -185,7 +193,8 @@ static int take_pages(Dest *dest, const WireHeader *header, GError **reterr) {
 static int feed_device_state(Dest *dest, GError **reterr) {
         int silent_msec = 0;
         while ((uint64_t) dest->device_written < dest->device_bytes) {
-                ssize_t n = sendfile(dest->device_fd, dest->spool_fd, &dest->device_written, dest->device_bytes - (uint64_t) dest->device_written);
+                ssize_t n = sendfile(dest->device_fd, dest->spool_fd, &dest->device_written,
+                                     dest->device_bytes - (uint64_t) dest->device_written);
                 if (n > 0) {
                         silent_msec = 0;
                         continue;
@@ -193,8 +202,11 @@ static int feed_device_state(Dest *dest, GError **reterr) {
                 if (n == 0 || (errno != EAGAIN && errno != EINTR))
                         return error_set_errno(reterr, n == 0 ? EIO : errno, _("cannot hand the device state to QEMU"));
                 struct pollfd pollfd = { .fd = dest->device_fd, .events = POLLOUT };
-                if (poll(&pollfd, 1, DEVICE_POLL_MSEC) == 0 && (silent_msec += DEVICE_POLL_MSEC) >= DEVICE_WRITE_TIMEOUT_MSEC) {
-                        error_set(reterr, VIR_ERR_OPERATION_TIMEOUT, _("QEMU has not read its device state for %d seconds"), DEVICE_WRITE_TIMEOUT_MSEC / 1000);
+                if (poll(&pollfd, 1, DEVICE_POLL_MSEC) == 0 &&
+                    (silent_msec += DEVICE_POLL_MSEC) >= DEVICE_WRITE_TIMEOUT_MSEC) {
+                        error_set(reterr, VIR_ERR_OPERATION_TIMEOUT,
+                                  _("QEMU has not read its device state for %d seconds"),
+                                  DEVICE_WRITE_TIMEOUT_MSEC / 1000);
                         return -ETIMEDOUT;
                 }
                 DestState state = dest_get_state(dest);
@@ -206,7 +218,8 @@ static int feed_device_state(Dest *dest, GError **reterr) {
 
 static int take_device(Dest *dest, const WireHeader *header, GError **reterr) {
         if (header->length_bytes > dest->device_max_bytes - dest->device_bytes) {
-                error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the device state is larger than the %" G_GUINT64_FORMAT " bytes that are allowed"),
+                error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                          _("the device state is larger than the %" G_GUINT64_FORMAT " bytes that are allowed"),
                           dest->device_max_bytes);
                 return -E2BIG;
         }
@@ -224,7 +237,8 @@ static int take_device(Dest *dest, const WireHeader *header, GError **reterr) {
         return dest->ram_final ? feed_device_state(dest, reterr) : 0;
 }
 
-/* RAM is as the guest left it: QEMU may load what there is of its state while it still saves the rest on the other side. */
+/* RAM is as the guest left it: QEMU may load what there is of its state while it still saves the rest on the other
+ * side. */
 static int take_ram_final(Dest *dest, GError **reterr) {
         if (dest->ram_final)
                 return -EPROTO;
@@ -271,8 +285,10 @@ static int take_end(Dest *dest, GError **reterr) {
                 return r;
         WireEnd end;
         wire_end_decode(bytes, &end);
-        if (end.data_pages != dest->data_pages || end.zero_pages != dest->zero_pages || end.device_bytes != dest->device_bytes) {
-                error_set(reterr, VIR_ERR_OPERATION_FAILED, _("what has arrived is not what the source has sent: memory or device state is incomplete"));
+        if (end.data_pages != dest->data_pages || end.zero_pages != dest->zero_pages ||
+            end.device_bytes != dest->device_bytes) {
+                error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                          _("what has arrived is not what the source has sent: memory or device state is incomplete"));
                 return -EBADMSG;
         }
         if (!dest_set_state(dest, DEST_LOADING))
@@ -293,7 +309,8 @@ static int take_commit(Dest *dest) {
         pthread_mutex_lock(&dest->lock);
         bool gone = dest->daemon_gone;
         pthread_mutex_unlock(&dest->lock);
-        /* Without a daemon nobody would start the guest; not answering leaves the source paused, and the guest safe there. */
+        /* Without a daemon nobody would start the guest; not answering leaves the source paused, and the guest safe
+         * there. */
         if (gone || ctl_peer_gone(dest->ctl) || !dest_set_state(dest, DEST_COMMITTED))
                 return -ECANCELED;
         /* It belongs here now, also when the answer does not get through, or when nobody is there to hear of it. */
@@ -317,13 +334,16 @@ static int take_frame(Dest *dest, GError **reterr) {
                         return dest_place_pages(dest, dest->channel, dest->place, &header, reterr);
                 return state == DEST_RECEIVING && !dest->ram_final ? take_pages(dest, &header, reterr) : -EPROTO;
         case WIRE_STALE:
-                return state == DEST_RECEIVING && !dest->ram_final && dest->fault ? dest_take_stale(dest, &header) : -EPROTO;
+                return state == DEST_RECEIVING && !dest->ram_final && dest->fault ? dest_take_stale(dest, &header)
+                                                                                  : -EPROTO;
         case WIRE_POSTCOPY:
-                return state == DEST_RECEIVING && !dest->ram_final && dest->fault ? take_postcopy(dest, reterr) : -EPROTO;
+                return state == DEST_RECEIVING && !dest->ram_final && dest->fault ? take_postcopy(dest, reterr)
+                                                                                  : -EPROTO;
         case WIRE_RAM_FINAL:
                 return state == DEST_RECEIVING ? take_ram_final(dest, reterr) : -EPROTO;
         case WIRE_MARK:
-                return state == DEST_RECEIVING ? frame_send(dest->channel, WIRE_MARK_ACK, header.count, NULL, 0) : -EPROTO;
+                return state == DEST_RECEIVING ? frame_send(dest->channel, WIRE_MARK_ACK, header.count, NULL, 0)
+                                               : -EPROTO;
         case WIRE_DEVICE:
                 return state == DEST_RECEIVING ? take_device(dest, &header, reterr) : -EPROTO;
         case WIRE_END:
@@ -347,13 +367,15 @@ static int take_frame(Dest *dest, GError **reterr) {
 static int compare_block(const DestBlock *mine, const WireBlock *theirs, GError **reterr) {
         if (mine->wire.size_bytes != theirs->size_bytes) {
                 error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                          _("the memory layout differs: block '%s' has %" G_GUINT64_FORMAT " bytes on the source and %" G_GUINT64_FORMAT " here"), theirs->id,
-                          theirs->size_bytes, mine->wire.size_bytes);
+                          _("the memory layout differs: block '%s' has %" G_GUINT64_FORMAT
+                            " bytes on the source and %" G_GUINT64_FORMAT " here"),
+                          theirs->id, theirs->size_bytes, mine->wire.size_bytes);
                 return -EBADMSG;
         }
         if (mine->wire.page_bytes != theirs->page_bytes) {
                 error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                          _("the memory layout differs: block '%s' has pages of %" G_GUINT64_FORMAT " bytes on the source and of %" G_GUINT64_FORMAT " here"),
+                          _("the memory layout differs: block '%s' has pages of %" G_GUINT64_FORMAT
+                            " bytes on the source and of %" G_GUINT64_FORMAT " here"),
                           theirs->id, theirs->page_bytes, mine->wire.page_bytes);
                 return -EBADMSG;
         }
@@ -378,7 +400,11 @@ static int take_table(Dest *dest, GError **reterr) {
                         return r;
                 /* Runs name blocks by index, so the order is part of the layout. */
                 if (i >= dest->n_blocks || strcmp(dest->blocks[i].ram.id, theirs.id) != 0) {
-                        error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the memory layout differs: block '%s' of the source does not exist here as number %u"), theirs.id, i);
+                        error_set(
+                                reterr, VIR_ERR_OPERATION_FAILED,
+                                _("the memory layout differs: block '%s' of the source does not exist here as number "
+                                  "%u"),
+                                theirs.id, i);
                         return -EBADMSG;
                 }
                 r = compare_block(&dest->blocks[i], &theirs, reterr);
@@ -386,7 +412,9 @@ static int take_table(Dest *dest, GError **reterr) {
                         return r;
         }
         if (header.count < dest->n_blocks) {
-                error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the memory layout differs: block '%s' does not exist on the source"), dest->blocks[header.count].ram.id);
+                error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                          _("the memory layout differs: block '%s' does not exist on the source"),
+                          dest->blocks[header.count].ram.id);
                 return -EBADMSG;
         }
         return frame_send(dest->channel, WIRE_ACCEPT, 0, NULL, 0);

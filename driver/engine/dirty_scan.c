@@ -108,7 +108,8 @@ static void add_unmoved(DirtyBlock *block, uint64_t first, uint64_t end) {
                 return;
         }
         while (first < end) {
-                uint64_t stop = page_set_has(&block->moved, first) ? first : MIN(page_set_next(&block->moved, first), end);
+                uint64_t stop =
+                        page_set_has(&block->moved, first) ? first : MIN(page_set_next(&block->moved, first), end);
                 page_set_add(block->dirty, first, stop - first);
                 first = stop < end ? page_set_next_gap(&block->moved, stop) : end;
         }
@@ -227,8 +228,8 @@ static int scan_error(const DirtyBlock *block, pid_t pid, int error, GError **re
 }
 
 /*
- * hugetlbfs does not tell its holes, so `known` is all of it, and a huge page that the guest gave back is not "written".
- * But it is gone from QEMU's page table, where such a page stays otherwise: then it has become zero.
+ * hugetlbfs does not tell its holes, so `known` is all of it, and a huge page that the guest gave back is not
+ * "written". But it is gone from QEMU's page table, where such a page stays otherwise: then it has become zero.
  */
 static int find_given_back(Dirty *dirty, DirtyBlock *block) {
         ScanState *state = dirty->state;

@@ -661,8 +661,8 @@ int engine_source_unprotect(const EngineRamBlock *blocks, unsigned n_blocks, pid
 
 /* ---- for engine_image.c ---- */
 
-int engine_call(Engine *engine, const char *command, json_object *arguments, const int *fds, size_t n_fds, uint64_t timeout_usec,
-                json_object **ret_result, GError **reterr) {
+int engine_call(Engine *engine, const char *command, json_object *arguments, const int *fds, size_t n_fds,
+                uint64_t timeout_usec, json_object **ret_result, GError **reterr) {
         return call(engine, command, arguments, fds, n_fds, timeout_usec, ret_result, reterr);
 }
 

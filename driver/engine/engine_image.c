@@ -18,7 +18,8 @@ static int add_blocks(json_object *arguments, const EngineRamBlock *blocks, unsi
 
         json_add(arguments, "blocks", list);
         if (n == 0 || 2 * n + 3 > FDS_MAX)
-                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED, _("a guest with %u RAM blocks cannot be saved; at most %d are supported"), n,
+                return error_set(reterr, VIR_ERR_CONFIG_UNSUPPORTED,
+                                 _("a guest with %u RAM blocks cannot be saved; at most %d are supported"), n,
                                  (FDS_MAX - 3) / 2);
         for (unsigned i = 0; i < n; i++) {
                 json_object *entry = json_object_new_object();
@@ -44,7 +45,8 @@ int engine_save(Engine *engine, const EngineSaveArgs *args, GError **reterr) {
         json_add_uint64(arguments, "compression", args->compression);
         json_add_bool(arguments, "running", args->running);
         json_add_string(arguments, "xml", args->xml);
-        r = engine_call(engine, "save", g_steal_pointer(&arguments), fds, args->n_blocks + 2, CALL_USEC, &result, reterr);
+        r = engine_call(engine, "save", g_steal_pointer(&arguments), fds, args->n_blocks + 2, CALL_USEC, &result,
+                        reterr);
         if (r >= 0)
                 engine_set_stats(engine, result);
         return r;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Theory of operation: the whole image before the guest runs; load_lazy.c has the other way. Workers take 2 MiB of a RAM block at a time. Where all of it holds data, one large folio is
- * taken for it first; pages that the image does not have are never touched, so the guest takes as much memory as it did when it was saved. Each chunk is read
- * straight to its place and checked there. When memory is complete the lead thread hands QEMU the device state.
+ * Theory of operation: the whole image before the guest runs; load_lazy.c has the other way. Workers take 2 MiB of a
+ * RAM block at a time. Where all of it holds data, one large folio is taken for it first; pages that the image does not
+ * have are never touched, so the guest takes as much memory as it did when it was saved. Each chunk is read straight to
+ * its place and checked there. When memory is complete the lead thread hands QEMU the device state.
  */
 
 #include "driver/engine/load.h"
@@ -34,8 +35,13 @@
 void load_stats(Load *load, EngineStats *ret_stats) {
         uint64_t all = load->data_bytes, done = MIN(atomic_load(&load->read_bytes), all);
 
-        *ret_stats = (EngineStats){ .round = 1, .total_bytes = load->total_bytes, .resident_bytes = all, .received_bytes = done,
-                                    .transferred_bytes = done, .normal_pages = done / IMAGE_PAGE_BYTES, .pending_bytes = all - done };
+        *ret_stats = (EngineStats){ .round = 1,
+                                    .total_bytes = load->total_bytes,
+                                    .resident_bytes = all,
+                                    .received_bytes = done,
+                                    .transferred_bytes = done,
+                                    .normal_pages = done / IMAGE_PAGE_BYTES,
+                                    .pending_bytes = all - done };
 }
 
 void load_tell(Load *load) {
@@ -52,7 +58,8 @@ void load_fail(Load *load, unsigned block, uint64_t index, int error) {
         pthread_mutex_lock(&load->lock);
         if (!load->error && (error == -EFAULT || error == -ENOMEM || error == -ENOSPC))
                 error_set(&load->error, VIR_ERR_NO_MEMORY,
-                          _("no memory is left for the guest's RAM block '%s': give the host more, or free some"), load->blocks[block].ram.id);
+                          _("no memory is left for the guest's RAM block '%s': give the host more, or free some"),
+                          load->blocks[block].ram.id);
         else if (!load->error)
                 image_reader_error(load->reader, block, index, error, &load->error);
         pthread_mutex_unlock(&load->lock);
@@ -68,7 +75,9 @@ int load_populate(const ImageChunk *chunk, unsigned char *at) {
                 unsigned n = 0;
                 while (page + n < IMAGE_CHUNK_PAGES && chunk->pages >> (page + n) & 1)
                         n++;
-                if (n > 0 && madvise(at + (size_t) page * IMAGE_PAGE_BYTES, (size_t) n * IMAGE_PAGE_BYTES, MADV_POPULATE_WRITE) < 0 &&
+                if (n > 0 &&
+                    madvise(at + (size_t) page * IMAGE_PAGE_BYTES, (size_t) n * IMAGE_PAGE_BYTES, MADV_POPULATE_WRITE) <
+                            0 &&
                     errno != EINVAL)
                         return -errno;
                 page += n + 1;
@@ -90,7 +99,8 @@ static unsigned char *choose_map(const LoadBlock *block, uint64_t offset, const 
 
 static void load_piece(Load *load, unsigned index, uint64_t piece, ImageScratch *scratch) {
         const LoadBlock *block = &load->blocks[index];
-        uint64_t first = piece * LOAD_PIECE_CHUNKS, n = MIN(image_chunk_count(block->ram.size_bytes) - first, LOAD_PIECE_CHUNKS);
+        uint64_t first = piece * LOAD_PIECE_CHUNKS,
+                 n = MIN(image_chunk_count(block->ram.size_bytes) - first, LOAD_PIECE_CHUNKS);
         ImageChunk chunks[LOAD_PIECE_CHUNKS] = { 0 };
 
         for (uint64_t i = 0; i < n; i++) {
@@ -101,7 +111,9 @@ static void load_piece(Load *load, unsigned index, uint64_t piece, ImageScratch 
         unsigned char *map = choose_map(block, first * IMAGE_CHUNK_DATA_BYTES, chunks);
         for (uint64_t i = 0; i < n && !load_stopped(load); i++) {
                 unsigned char *at = map + (first + i) * IMAGE_CHUNK_DATA_BYTES;
-                int r = map == block->ram.map && block->ram.page_bytes == IMAGE_PAGE_BYTES ? load_populate(&chunks[i], at) : 0;
+                int r = map == block->ram.map && block->ram.page_bytes == IMAGE_PAGE_BYTES
+                                ? load_populate(&chunks[i], at)
+                                : 0;
                 if (r >= 0)
                         r = image_reader_read(load->reader, &chunks[i], at, scratch);
                 if (r < 0)
@@ -143,7 +155,8 @@ static int compare_blocks(const Load *load, GError **reterr) {
         unsigned n = image_reader_header(load->reader)->n_blocks;
 
         if (n != load->n_blocks)
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("memory layout differs: the save image has %u RAM blocks, the domain has %u"), n,
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                 _("memory layout differs: the save image has %u RAM blocks, the domain has %u"), n,
                                  load->n_blocks);
         for (unsigned i = 0; i < n; i++) {
                 const ImageBlock *theirs = image_reader_block(load->reader, i);
@@ -151,7 +164,8 @@ static int compare_blocks(const Load *load, GError **reterr) {
                 if (strcmp(theirs->id, ours->id) != 0 || theirs->size_bytes != ours->size_bytes)
                         return error_set(reterr, VIR_ERR_OPERATION_FAILED,
                                          _("memory layout differs: RAM block '%s' of %" G_GUINT64_FORMAT
-                                           " bytes in the save image is '%s' of %" G_GUINT64_FORMAT " bytes in the domain"),
+                                           " bytes in the save image is '%s' of %" G_GUINT64_FORMAT
+                                           " bytes in the domain"),
                                          theirs->id, theirs->size_bytes, ours->id, ours->size_bytes);
         }
         return 0;
@@ -212,7 +226,8 @@ static int hand_over_device(Load *load, GError **reterr) {
         ssize_t n;
 
         (void) fd_set_nonblock(load->device_fd, true);
-        for (uint64_t at = 0; (n = image_reader_device(load->reader, at, bytes, DEVICE_CHUNK_BYTES)) != 0 && !load_stopped(load);) {
+        for (uint64_t at = 0;
+             (n = image_reader_device(load->reader, at, bytes, DEVICE_CHUNK_BYTES)) != 0 && !load_stopped(load);) {
                 if (n < 0)
                         return error_set_errno(reterr, (int) n, _("cannot read the save image"));
                 ssize_t written = send(load->device_fd, bytes, (size_t) n, MSG_NOSIGNAL);
@@ -295,8 +310,10 @@ Load *load_start(const EngineLoadArgs *args, Ctl *ctl, CtlCall *call) {
                 block->n_pieces = (args->blocks[i].size_bytes + RAM_BLOCK_LARGE_BYTES - 1) / RAM_BLOCK_LARGE_BYTES;
                 load->total_bytes += args->blocks[i].size_bytes;
                 block->states.fd = -EBADF;
-                if (result >= 0 && args->lazy && (r = page_states_open(&block->states, block->ram.n_pages, args->blocks[i].states_fd)) < 0)
-                        result = error_set_errno(&error, r, _("cannot open the page table of RAM block '%s'"), block->ram.id);
+                if (result >= 0 && args->lazy &&
+                    (r = page_states_open(&block->states, block->ram.n_pages, args->blocks[i].states_fd)) < 0)
+                        result = error_set_errno(&error, r, _("cannot open the page table of RAM block '%s'"),
+                                                 block->ram.id);
         }
         if (result >= 0) {
                 result = worker_start(&load->lead, "load", lead_worker, load);

@@ -67,12 +67,14 @@ bool load_stopped(Load *load);
 bool load_take_piece(Load *load, unsigned *ret_block, uint64_t *ret_piece);
 /* Numbers for the daemon, from time to time. Any thread. */
 void load_tell(Load *load);
-/* Takes memory for the pages of a chunk at `at`, so that too little of it is an error and no signal. 0 or negative errno. */
+/* Takes memory for the pages of a chunk at `at`, so that too little of it is an error and no signal. 0 or negative
+ * errno. */
 int load_populate(const ImageChunk *chunk, unsigned char *at);
 /* Starts func on as many threads as there are processors, at most LOAD_WORKERS_MAX. */
 int load_start_workers(Load *load, void (*func)(void *userdata), GError **reterr);
 
-/* load_lazy.c. Lead thread: says what is missing, and has faults answered from now on. 1, 0 if that cannot be done here, or negative with reterr. */
+/* load_lazy.c. Lead thread: says what is missing, and has faults answered from now on. 1, 0 if that cannot be done
+ * here, or negative with reterr. */
 int load_lazy_begin(Load *load, GError **reterr);
 /* Main thread: the guest runs: read the rest. */
 int load_lazy_go(Load *load, GError **reterr);

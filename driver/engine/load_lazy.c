@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Theory of operation: the guest runs while its memory is still in the file. Every page that the image holds is STALE in the page table, everything else NEVER,
- * that is zero; the fault core (fault.h) answers the guest's faults from that table, with the image as its page source.
+ * Theory of operation: the guest runs while its memory is still in the file. Every page that the image holds is STALE
+ * in the page table, everything else NEVER, that is zero; the fault core (fault.h) answers the guest's faults from that
+ * table, with the image as its page source.
  *
- * A fault brings the whole chunk of 64 KiB, since that is what can be checked. It is read on the fault thread: from the page cache that takes some tens of
- * microseconds. Meanwhile workers read everything else: first the chunks that were touched first after the last restore of this image, then from the beginning
- * to the end, 2 MiB at a time. Whoever comes to a page first claims it; what the other one has read of it is thrown away.
+ * A fault brings the whole chunk of 64 KiB, since that is what can be checked. It is read on the fault thread: from the
+ * page cache that takes some tens of microseconds. Meanwhile workers read everything else: first the chunks that were
+ * touched first after the last restore of this image, then from the beginning to the end, 2 MiB at a time. Whoever
+ * comes to a page first claims it; what the other one has read of it is thrown away.
  *
- * Pages become visible to the guest only after the checksum of their chunk was right. One that is wrong ends the job: the guest cannot go on with it.
+ * Pages become visible to the guest only after the checksum of their chunk was right. One that is wrong ends the job:
+ * the guest cannot go on with it.
  *
- * Page table and RAM file outlive this process. A new engine (adopts) finds what is VALID in the table and goes on; the guest only waits.
+ * Page table and RAM file outlive this process. A new engine (adopts) finds what is VALID in the table and goes on; the
+ * guest only waits.
  */
 
 #include <errno.h>
@@ -73,7 +77,8 @@ static int read_claimed(Load *load, const ImageChunk *chunk, uint16_t mine, unsi
         r = image_reader_read(load->reader, chunk, thread->bounce, thread->scratch);
         for (unsigned page = 0; r >= 0 && page < IMAGE_CHUNK_PAGES; page++)
                 if (mine >> page & 1)
-                        memcpy(at + (size_t) page * IMAGE_PAGE_BYTES, thread->bounce + (size_t) page * IMAGE_PAGE_BYTES, IMAGE_PAGE_BYTES);
+                        memcpy(at + (size_t) page * IMAGE_PAGE_BYTES, thread->bounce + (size_t) page * IMAGE_PAGE_BYTES,
+                               IMAGE_PAGE_BYTES);
         return r;
 }
 
@@ -115,7 +120,8 @@ static int place_page(Load *load, unsigned block, uint64_t page, LoadThread *thr
                 ImageChunk chunk;
                 r = image_reader_chunk(load->reader, block, first + i, &chunk);
                 if (r >= 0)
-                        r = image_reader_read(load->reader, &chunk, ram->map + (first + i) * IMAGE_CHUNK_DATA_BYTES, thread->scratch);
+                        r = image_reader_read(load->reader, &chunk, ram->map + (first + i) * IMAGE_CHUNK_DATA_BYTES,
+                                              thread->scratch);
                 data += image_chunk_pages(&chunk) * (uint64_t) IMAGE_PAGE_BYTES;
         }
         if (r < 0) {
@@ -149,7 +155,8 @@ static void on_request(void *userdata, unsigned block, uint64_t page) {
         LoadBlock *of = &load->blocks[block];
         uint64_t index = page * of->ram.page_bytes / IMAGE_CHUNK_DATA_BYTES;
 
-        if (!(of->asked[index / 64] >> (index % 64) & 1) && load->order->n < IMAGE_ORDER_MAX && index < 1u << IMAGE_ORDER_CHUNK_BITS) {
+        if (!(of->asked[index / 64] >> (index % 64) & 1) && load->order->n < IMAGE_ORDER_MAX &&
+            index < 1u << IMAGE_ORDER_CHUNK_BITS) {
                 of->asked[index / 64] |= UINT64_C(1) << (index % 64);
                 load->order->entries[load->order->n++] = block << IMAGE_ORDER_CHUNK_BITS | (uint32_t) index;
         }
@@ -220,14 +227,17 @@ static void read_order(Load *load) {
         }
 }
 
-/* What is there already, after another engine's end. What that one had claimed is missing again, before any fault is answered. */
+/* What is there already, after another engine's end. What that one had claimed is missing again, before any fault is
+ * answered. */
 static uint64_t count_valid(Load *load) {
         uint64_t bytes = 0;
 
         for (unsigned i = 0; i < load->n_blocks; i++)
                 for (uint64_t page = 0; page < load->blocks[i].ram.n_pages; page++) {
                         (void) page_states_move(&load->blocks[i].states, page, PAGE_INFLIGHT, PAGE_STALE);
-                        bytes += page_states_get(&load->blocks[i].states, page) == PAGE_VALID ? load->blocks[i].ram.page_bytes : 0;
+                        bytes += page_states_get(&load->blocks[i].states, page) == PAGE_VALID
+                                         ? load->blocks[i].ram.page_bytes
+                                         : 0;
                 }
         return bytes;
 }
@@ -240,7 +250,8 @@ int load_lazy_begin(Load *load, GError **reterr) {
         for (unsigned i = 0; i < load->n_blocks; i++) {
                 const RamBlock *ram = &load->blocks[i].ram;
                 /* Memory that is populated anyway gains nothing, and must not be taken out of its file. */
-                if (!load->adopts && (ram->policy != ENGINE_RAM_SPARSE || (ram->page_bytes > IMAGE_PAGE_BYTES && ram->page_bytes < IMAGE_CHUNK_DATA_BYTES)))
+                if (!load->adopts && (ram->policy != ENGINE_RAM_SPARSE ||
+                                      (ram->page_bytes > IMAGE_PAGE_BYTES && ram->page_bytes < IMAGE_CHUNK_DATA_BYTES)))
                         return 0;
                 blocks[i] = (FaultBlock){ &load->blocks[i].ram, &load->blocks[i].states };
         }
@@ -279,23 +290,26 @@ static void place_known(Load *load, LoadThread *thread) {
         }
 }
 
-/* Whether all of a piece can be taken at once, as one large folio: all of it holds data, and nobody has brought any of it. */
+/* Whether all of a piece can be taken at once, as one large folio: all of it holds data, and nobody has brought any of
+ * it. */
 static bool claim_large(Load *load, unsigned block, uint64_t first, ImageChunk *ret_chunks) {
         const LoadBlock *of = &load->blocks[block];
         uint64_t page = first * IMAGE_CHUNK_PAGES, n = LOAD_PIECE_CHUNKS * IMAGE_CHUNK_PAGES, claimed = 0;
 
-        if (!of->ram.map_large || is_huge(load, block) || (first + LOAD_PIECE_CHUNKS) * IMAGE_CHUNK_DATA_BYTES > of->ram.size_bytes)
+        if (!of->ram.map_large || is_huge(load, block) ||
+            (first + LOAD_PIECE_CHUNKS) * IMAGE_CHUNK_DATA_BYTES > of->ram.size_bytes)
                 return false;
         for (unsigned i = 0; i < LOAD_PIECE_CHUNKS; i++)
-                if (image_reader_chunk(load->reader, block, first + i, &ret_chunks[i]) < 0 || ret_chunks[i].pages != UINT16_MAX)
+                if (image_reader_chunk(load->reader, block, first + i, &ret_chunks[i]) < 0 ||
+                    ret_chunks[i].pages != UINT16_MAX)
                         return false;
         for (uint64_t i = 0; i < n; i++)
                 if (page_states_get(&of->states, page + i) != PAGE_STALE)
                         return false;
         while (claimed < n && fault_claim(load->fault, block, page + claimed))
                 claimed++;
-        if (claimed == n &&
-            madvise(of->ram.map_large + first * IMAGE_CHUNK_DATA_BYTES, RAM_BLOCK_LARGE_BYTES, MADV_POPULATE_WRITE) >= 0)
+        if (claimed == n && madvise(of->ram.map_large + first * IMAGE_CHUNK_DATA_BYTES, RAM_BLOCK_LARGE_BYTES,
+                                    MADV_POPULATE_WRITE) >= 0)
                 return true;
         /* The caller brings them one by one, and so does not leave anybody waiting who has come in between. */
         fault_unclaim(load->fault, block, page, claimed);
@@ -304,7 +318,8 @@ static bool claim_large(Load *load, unsigned block, uint64_t first, ImageChunk *
 
 static void place_piece(Load *load, unsigned block, uint64_t piece, LoadThread *thread) {
         const RamBlock *ram = &load->blocks[block].ram;
-        uint64_t first = piece * LOAD_PIECE_CHUNKS, end = MIN(first + LOAD_PIECE_CHUNKS, image_chunk_count(ram->size_bytes));
+        uint64_t first = piece * LOAD_PIECE_CHUNKS,
+                 end = MIN(first + LOAD_PIECE_CHUNKS, image_chunk_count(ram->size_bytes));
         ImageChunk chunks[LOAD_PIECE_CHUNKS];
 
         if (!claim_large(load, block, first, chunks)) {
@@ -313,7 +328,8 @@ static void place_piece(Load *load, unsigned block, uint64_t piece, LoadThread *
                 return;
         }
         for (uint64_t i = first; i < end; i++) {
-                int r = image_reader_read(load->reader, &chunks[i - first], ram->map_large + i * IMAGE_CHUNK_DATA_BYTES, thread->scratch);
+                int r = image_reader_read(load->reader, &chunks[i - first], ram->map_large + i * IMAGE_CHUNK_DATA_BYTES,
+                                          thread->scratch);
                 if (r < 0) {
                         fault_unclaim(load->fault, block, i * IMAGE_CHUNK_PAGES, (end - i) * IMAGE_CHUNK_PAGES);
                         return load_fail(load, block, i, r);

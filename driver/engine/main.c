@@ -3,11 +3,13 @@
 /*
  * virt-ferry-engine: the helper process of one migration job.
  *
- * Theory of operation: the main thread serves the control socket (a socketpair that the daemon made, JSON lines) and owns one Source or one
- * Dest, whose threads move the memory. Their replies and events pass through the control queue, so nothing waits for the daemon.
+ * Theory of operation: the main thread serves the control socket (a socketpair that the daemon made, JSON lines) and
+ * owns one Source or one Dest, whose threads move the memory. Their replies and events pass through the control queue,
+ * so nothing waits for the daemon.
  *
- * When the daemon is away a source keeps copying but never switches over; nobody can come back to this socket, so after ORPHAN_USEC it gives up. A
- * destination gives up at once, unless COMMIT has made the guest its own. Either way the guest is where it was.
+ * When the daemon is away a source keeps copying but never switches over; nobody can come back to this socket, so after
+ * ORPHAN_USEC it gives up. A destination gives up at once, unless COMMIT has made the guest its own. Either way the
+ * guest is where it was.
  */
 
 #include <errno.h>
@@ -290,10 +292,13 @@ static void cmd_dest_refuse(Helper *helper, CtlCall *call, json_object *argument
 
 static uint64_t *parse_private_sizes(json_object *arguments, unsigned *ret_n) {
         json_object *list = json_get(arguments, "private-ram");
-        size_t n = json_object_is_type(list, json_type_array) ? MIN(json_object_array_length(list), PRIVATE_RAM_BLOCKS_MAX) : 0;
+        size_t n = json_object_is_type(list, json_type_array)
+                           ? MIN(json_object_array_length(list), PRIVATE_RAM_BLOCKS_MAX)
+                           : 0;
         uint64_t *sizes = g_new0(uint64_t, n + 1);
         for (size_t i = 0; i < n; i++)
-                sizes[i] = MIN((uint64_t) MAX(json_object_get_int64(json_object_array_get_idx(list, i)), 0), PRIVATE_RAM_BLOCK_BYTES_MAX);
+                sizes[i] = MIN((uint64_t) MAX(json_object_get_int64(json_object_array_get_idx(list, i)), 0),
+                               PRIVATE_RAM_BLOCK_BYTES_MAX);
         *ret_n = (unsigned) n;
         return sizes;
 }
@@ -362,7 +367,8 @@ static void cmd_source_set_throttle(Helper *helper, CtlCall *call, json_object *
 
 static void cmd_source_stop_and_copy(Helper *helper, CtlCall *call, json_object *arguments, int *fds, size_t n_fds) {
         if (n_fds != 1)
-                return reply_error(call, VIR_ERR_INVALID_ARG, _("the migration engine was given no source of the device state"));
+                return reply_error(call, VIR_ERR_INVALID_ARG,
+                                   _("the migration engine was given no source of the device state"));
         bool postcopy = json_get_bool(arguments, "postcopy", false);
         source_stop_and_copy(helper->source, FD_STEAL(fds[0]), postcopy, call);
 }
@@ -376,8 +382,8 @@ static void cmd_source_cancel(Helper *helper, CtlCall *call, json_object *argume
 }
 
 /* Blocks and image of a save or a load; *index is the first descriptor after them. NULL when they make no sense. */
-static EngineRamBlock *parse_image(Helper *helper, json_object *arguments, int *fds, size_t n_fds, unsigned *ret_n, int *ret_image_fd,
-                                   size_t *index) {
+static EngineRamBlock *parse_image(Helper *helper, json_object *arguments, int *fds, size_t n_fds, unsigned *ret_n,
+                                   int *ret_image_fd, size_t *index) {
         if (helper->source || helper->dest || helper->save || helper->load)
                 return NULL;
         g_autofree EngineRamBlock *blocks = parse_blocks(arguments, fds, n_fds, ret_n);
@@ -399,7 +405,8 @@ static void cmd_save(Helper *helper, CtlCall *call, json_object *arguments, int 
         if (args.xml && args.compression < IMAGE_COMPRESSION_MAX_)
                 blocks = parse_image(helper, arguments, fds, n_fds, &args.n_blocks, &args.image_fd, &index);
         if (!blocks)
-                return reply_error(call, VIR_ERR_INVALID_ARG, _("the migration engine was asked for something that it cannot do"));
+                return reply_error(call, VIR_ERR_INVALID_ARG,
+                                   _("the migration engine was asked for something that it cannot do"));
         args.blocks = blocks;
         args.device_state_fd = take_fd(fds, n_fds, &index, true);
         helper->save = save_start(&args, helper->ctl, call);
@@ -413,9 +420,11 @@ static void cmd_load(Helper *helper, CtlCall *call, json_object *arguments, int 
                 .qemu_pid = (pid_t) json_get_int64(arguments, "pid", -1),
         };
         size_t index = 0;
-        g_autofree EngineRamBlock *blocks = parse_image(helper, arguments, fds, n_fds, &args.n_blocks, &args.image_fd, &index);
+        g_autofree EngineRamBlock *blocks =
+                parse_image(helper, arguments, fds, n_fds, &args.n_blocks, &args.image_fd, &index);
         if (!blocks || (args.adopt && !args.lazy))
-                return reply_error(call, VIR_ERR_INVALID_ARG, _("the migration engine was asked for something that it cannot do"));
+                return reply_error(call, VIR_ERR_INVALID_ARG,
+                                   _("the migration engine was asked for something that it cannot do"));
         args.blocks = blocks;
         args.device_state_fd = take_fd(fds, n_fds, &index, !args.adopt);
         for (unsigned i = 0; i < args.n_blocks; i++)
@@ -479,7 +488,8 @@ static void handle(CtlCall *call, const char *command, json_object *arguments, i
         for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
                 if (strcmp(commands[i].name, command) != 0)
                         continue;
-                if ((commands[i].need == NEED_SOURCE && !helper->source) || (commands[i].need == NEED_DEST && !helper->dest))
+                if ((commands[i].need == NEED_SOURCE && !helper->source) ||
+                    (commands[i].need == NEED_DEST && !helper->dest))
                         return reply_error(call, VIR_ERR_OPERATION_INVALID, _("the migration engine has no such job"));
                 return commands[i].func(helper, call, arguments, fds, n_fds);
         }
@@ -637,8 +647,10 @@ int main(int argc, char **argv) {
                         printf("virt-ferry-engine %s\n", FERRY_VERSION);
                         return EXIT_SUCCESS;
                 case 'h':
-                        printf(_("virt-ferry-engine moves a guest's memory for virtferryd, which starts it.\n"
-                                 "  --control-fd=N  the control socket\n  --name=TEXT     the job's name, for listings of processes\n"));
+                        printf(_(
+                                "virt-ferry-engine moves a guest's memory for virtferryd, which starts it.\n"
+                                "  --control-fd=N  the control socket\n  --name=TEXT     the job's name, for listings "
+                                "of processes\n"));
                         return EXIT_SUCCESS;
                 default:
                         return EXIT_FAILURE;

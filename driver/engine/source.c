@@ -3,17 +3,21 @@
 /*
  * Theory of operation: the sending side.
  *
- * One sender thread does everything in order: connect, prove the token, agree on the RAM table, start dirty tracking, then rounds:
+ * One sender thread does everything in order: connect, prove the token, agree on the RAM table, start dirty tracking,
+ * then rounds:
  *
  *      current = all that exists
- *      repeat:  send all of current  ->  exact sync of all modules into next  ->  counter + 1  ->  iteration event  ->  current = next
+ *      repeat:  send all of current  ->  exact sync of all modules into next  ->  counter + 1  ->  iteration event  ->
+ * current = next
  *
- * A round in which nothing was sent is not a round: with nothing left the sender looks again every IDLE_USEC, and only tells that it is idle. A
- * query for exact numbers in the middle of a round fills next, never current, so a round ends when what was pending at its start has gone out.
+ * A round in which nothing was sent is not a round: with nothing left the sender looks again every IDLE_USEC, and only
+ * tells that it is idle. A query for exact numbers in the middle of a round fills next, never current, so a round ends
+ * when what was pending at its start has gone out.
  *
- * The switch is the daemon's decision alone. After stop_and_copy the sender syncs a last time with several threads and sends what is left, while
- * another thread reads QEMU's device state and sends it in between; then END. The return thread takes READY, COMMIT-ACK, RUNNING and errors.
- * COMMIT goes out only on request. When the daemon is away nothing of that happens: the sender goes on copying.
+ * The switch is the daemon's decision alone. After stop_and_copy the sender syncs a last time with several threads and
+ * sends what is left, while another thread reads QEMU's device state and sends it in between; then END. The return
+ * thread takes READY, COMMIT-ACK, RUNNING and errors. COMMIT goes out only on request. When the daemon is away nothing
+ * of that happens: the sender goes on copying.
  *
  * Whatever the end is, the write protection comes off before the sender ends, since the guest may live on here.
  */
@@ -45,13 +49,18 @@ static const struct {
 #define BIT(state) (1u << SOURCE_##state)
         [SOURCE_SETUP] = { "setup", N_("setting up"), BIT(PRECOPY) | BIT(CANCELLED) | BIT(FAILED) },
         [SOURCE_PRECOPY] = { "precopy", N_("copying memory"), BIT(STOPPING) | BIT(CANCELLED) | BIT(FAILED) },
-        [SOURCE_STOPPING] = { "stopping", N_("sending the last of the memory and the device state"), BIT(SENT) | BIT(CANCELLED) | BIT(FAILED) },
-        [SOURCE_SENT] = { "sent", N_("waiting for the destination to load the device state"), BIT(READY) | BIT(CANCELLED) | BIT(FAILED) },
-        [SOURCE_READY] = { "ready", N_("waiting for the decision to switch over"), BIT(COMMITTING) | BIT(CANCELLED) | BIT(FAILED) },
-        [SOURCE_COMMITTING] = { "committing", N_("switching over"), BIT(COMMITTED) | BIT(PAUSED) | BIT(DONE) | BIT(FAILED) },
+        [SOURCE_STOPPING] = { "stopping", N_("sending the last of the memory and the device state"),
+                              BIT(SENT) | BIT(CANCELLED) | BIT(FAILED) },
+        [SOURCE_SENT] = { "sent", N_("waiting for the destination to load the device state"),
+                          BIT(READY) | BIT(CANCELLED) | BIT(FAILED) },
+        [SOURCE_READY] = { "ready", N_("waiting for the decision to switch over"),
+                           BIT(COMMITTING) | BIT(CANCELLED) | BIT(FAILED) },
+        [SOURCE_COMMITTING] = { "committing", N_("switching over"),
+                                BIT(COMMITTED) | BIT(PAUSED) | BIT(DONE) | BIT(FAILED) },
         [SOURCE_COMMITTED] = { "committed", N_("waiting for the guest to run on the destination"),
                                BIT(POSTCOPY) | BIT(PAUSED) | BIT(DONE) | BIT(FAILED) },
-        [SOURCE_POSTCOPY] = { "postcopy", N_("sending memory that the running guest still lacks"), BIT(DONE) | BIT(PAUSED) },
+        [SOURCE_POSTCOPY] = { "postcopy", N_("sending memory that the running guest still lacks"),
+                              BIT(DONE) | BIT(PAUSED) },
         [SOURCE_PAUSED] = { "paused", N_("waiting for the link to come back"),
                             BIT(POSTCOPY) | BIT(COMMITTED) | BIT(CANCELLED) },
         [SOURCE_DONE] = { "done", N_("finishing"), 0 },
@@ -116,7 +125,8 @@ void source_fail(Source *source, const GError *error) {
         if (first) {
                 source->failure = g_error_copy(error);
                 source->give_up_usec = clock_monotonic_usec() + LAST_WORDS_USEC;
-                CtlCall **open_calls[] = { &source->start_call, &source->stop_call, &source->commit_call, &source->throttle_call };
+                CtlCall **open_calls[] = { &source->start_call, &source->stop_call, &source->commit_call,
+                                           &source->throttle_call };
                 for (size_t i = 0; i < G_N_ELEMENTS(open_calls); i++)
                         if (*open_calls[i])
                                 g_ptr_array_add(calls, g_steal_pointer(open_calls[i]));
@@ -173,7 +183,8 @@ static void end_job(Source *source, int result, const GError *error) {
                 if (error)
                         source_fail(source, error);
                 if (source->channel && source->failure)
-                        (void) frame_send_text(source->channel, WIRE_ERROR, (uint32_t) source->failure->code, source->failure->message);
+                        (void) frame_send_text(source->channel, WIRE_ERROR, (uint32_t) source->failure->code,
+                                               source->failure->message);
         } else
                 return;
         if (source->channel)
@@ -277,7 +288,8 @@ static Source *new_source(const EngineSourceArgs *args, Ctl *ctl) {
 }
 
 /* Maps the RAM and starts the sender; the job fails if that does not work. */
-static void start_sender(Source *source, const EngineSourceArgs *args, bool need_guest, void (*worker)(void *userdata)) {
+static void start_sender(Source *source, const EngineSourceArgs *args, bool need_guest,
+                         void (*worker)(void *userdata)) {
         source->guest_pidfd = (int) syscall(SYS_pidfd_open, source->args.qemu_pid, 0);
         g_autoptr(GError) error = NULL;
         int r = 0;
@@ -387,7 +399,8 @@ bool source_finished(Source *source) {
 
 static void refuse(CtlCall *call, SourceState state) {
         g_autoptr(GError) error = NULL;
-        error_set(&error, VIR_ERR_OPERATION_INVALID, _("the migration engine cannot do that while it is %s"), source_doing(state));
+        error_set(&error, VIR_ERR_OPERATION_INVALID, _("the migration engine cannot do that while it is %s"),
+                  source_doing(state));
         ctl_reply_error(call, error);
 }
 

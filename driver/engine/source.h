@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The sending side of a job. All calls on the helper's main thread; answers go through the CtlCall when they are known. */
+/* The sending side of a job. All calls on the helper's main thread; answers go through the CtlCall when they are
+ * known. */
 
 #include <glib.h>
 #include <stdbool.h>
@@ -13,8 +14,8 @@
 
 typedef struct Source Source;
 
-/* Connects, and so on, on a thread of its own; call is answered when round 1 has begun. The blocks' fds and the uffds are taken over, strings copied.
- * Never NULL. */
+/* Connects, and so on, on a thread of its own; call is answered when round 1 has begun. The blocks' fds and the uffds
+ * are taken over, strings copied. Never NULL. */
 Source *source_start(const EngineSourceArgs *args, Ctl *ctl, CtlCall *call);
 /* Ends all threads (cutting the connection if need be), takes off all write protection, frees. */
 Source *source_free(Source *source);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Shared by source.c (states, requests), source_send.c (frames of pages), source_return.c (the return path) and source_pending.c. Nobody else includes it. */
+/* Shared by source.c (states, requests), source_send.c (frames of pages), source_return.c (the return path) and
+ * source_pending.c. Nobody else includes it. */
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -121,14 +122,16 @@ struct Source {
         uint64_t postcopy_bandwidth, recoveries;
         CtlCall *recover_call;
         bool recovering; /* the sender is at it */
-        uint64_t give_up_usec;    /* failed or cancelled: when a sender that is still stuck loses its connection; 0: never */
+        /* failed or cancelled: when a sender that is still stuck loses its connection; 0: never */
+        uint64_t give_up_usec;
 };
 
 const char *source_state_name(SourceState state);
 /* What the source is doing, for messages: "copying memory". */
 const char *source_doing(SourceState state);
 
-/* Any thread. Moves to state and wakes all; false (and nothing happens) when that step is not allowed. Takes the lock. */
+/* Any thread. Moves to state and wakes all; false (and nothing happens) when that step is not allowed. Takes the
+ * lock. */
 bool source_set_state(Source *source, SourceState state);
 SourceState source_get_state(Source *source);
 
@@ -142,7 +145,8 @@ bool source_set_state_locked(Source *source, SourceState state);
 /* Waits for a change, or for usec. Under the lock. */
 void source_wait_locked(Source *source, uint64_t usec);
 
-/* source_setup.c, source_rounds.c, source_switch.c: what the sender does, in this order. Negative: the job ends; without *reterr it was interrupted. */
+/* source_setup.c, source_rounds.c, source_switch.c: what the sender does, in this order. Negative: the job ends;
+ * without *reterr it was interrupted. */
 int source_setup(Source *source, GError **reterr);
 /* Until the daemon says that the guest is stopped. */
 int source_precopy(Source *source, GError **reterr);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Theory of operation: the source after a switch to postcopy (docs/postcopy-engine.md). The guest's memory here does not
- * change any more; `current` holds the pages that the destination lacks and that are not on their way, and from the
+ * Theory of operation: the source after a switch to postcopy (docs/postcopy-engine.md). The guest's memory here does
+ * not change any more; `current` holds the pages that the destination lacks and that are not on their way, and from the
  * switch on left_lock guards it.
  *
  * The urgent thread answers requests on their own channel: first the page, then, if nobody else waits, its neighbours.

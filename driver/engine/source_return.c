@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The return path: what the destination says. A thread of its own, so that the destination's error is read even while the sender is stuck. */
+/* The return path: what the destination says. A thread of its own, so that the destination's error is read even while
+ * the sender is stuck. */
 
 #include "driver/engine/source_internal.h"
 
@@ -46,7 +47,8 @@ static int take_running(Source *source) {
         if (!source_set_state(source, SOURCE_DONE))
                 return -EPROTO;
         (void) frame_send(source->channel, WIRE_BYE, 0, NULL, 0);
-        ctl_event(source->ctl, "running", json_add_uint64(json_object_new_object(), "resume-usec", wire_u64_decode(bytes)), false);
+        ctl_event(source->ctl, "running",
+                  json_add_uint64(json_object_new_object(), "resume-usec", wire_u64_decode(bytes)), false);
         return 1;
 }
 

@@ -17,11 +17,13 @@
 static int send_table(Source *source, GError **reterr) {
         g_autofree unsigned char *bytes = g_malloc0_n(source->n_blocks, WIRE_BLOCK_BYTES);
         for (unsigned i = 0; i < source->n_blocks; i++) {
-                WireBlock block = { .size_bytes = source->blocks[i].size_bytes, .page_bytes = source->blocks[i].page_bytes };
+                WireBlock block = { .size_bytes = source->blocks[i].size_bytes,
+                                    .page_bytes = source->blocks[i].page_bytes };
                 g_strlcpy(block.id, source->blocks[i].id, sizeof(block.id));
                 wire_block_encode(&block, bytes + i * WIRE_BLOCK_BYTES);
         }
-        int r = frame_send(source->channel, WIRE_RAM_TABLE, source->n_blocks, bytes, (size_t) source->n_blocks * WIRE_BLOCK_BYTES);
+        int r = frame_send(source->channel, WIRE_RAM_TABLE, source->n_blocks, bytes,
+                           (size_t) source->n_blocks * WIRE_BLOCK_BYTES);
         if (r < 0)
                 return channel_error(source->channel, r, _("agreeing on the memory layout"), reterr);
         return frame_expect(source->channel, WIRE_ACCEPT, NULL, 0, _("agreeing on the memory layout"), reterr);
@@ -32,7 +34,8 @@ static int connect_one(Source *source, unsigned index, Channel **where, GError *
         int fd = -EBADF;
         g_autofree char *peer = NULL;
         uint64_t connect_timeout = source->args.connect_timeout_usec ?: SOURCE_TIMEOUT_USEC;
-        int r = channel_connect(source->host, source->args.port, source->unix_path, connect_timeout, &fd, &peer, reterr);
+        int r = channel_connect(source->host, source->args.port, source->unix_path, connect_timeout, &fd, &peer,
+                                reterr);
         if (r < 0)
                 return r;
         pthread_mutex_lock(&source->lock);
@@ -89,8 +92,8 @@ int source_setup(Source *source, GError **reterr) {
         r = source_connect(source, reterr);
         if (r < 0)
                 return r;
-        r = dirty_new(source->blocks, source->n_blocks, source->args.qemu_pid, source->args.uffd_async, source->args.uffd_sync, DIRTY_AUTO,
-                      &source->dirty, reterr);
+        r = dirty_new(source->blocks, source->n_blocks, source->args.qemu_pid, source->args.uffd_async,
+                      source->args.uffd_sync, DIRTY_AUTO, &source->dirty, reterr);
         if (r < 0)
                 return r;
         log_debug("dirty tracking: %s", source->dirty->ops->name);

@@ -14,7 +14,10 @@
 
 static int send_end(Source *source) {
         unsigned char bytes[WIRE_END_BYTES];
-        wire_end_encode(&(WireEnd) { .data_pages = source->data_pages, .zero_pages = source->zero_pages, .device_bytes = source->device_bytes }, bytes);
+        wire_end_encode(&(WireEnd){ .data_pages = source->data_pages,
+                                    .zero_pages = source->zero_pages,
+                                    .device_bytes = source->device_bytes },
+                        bytes);
         return frame_send(source->channel, WIRE_END, 0, bytes, sizeof(bytes));
 }
 
@@ -94,7 +97,8 @@ int source_finish(Source *source, GError **reterr) {
                 pthread_mutex_unlock(&source->lock);
                 if (over)
                         return 0;
-                int r = commit ? frame_send(source->channel, WIRE_COMMIT, 0, NULL, 0) : frame_send_keepalive(source->channel);
+                int r = commit ? frame_send(source->channel, WIRE_COMMIT, 0, NULL, 0)
+                               : frame_send_keepalive(source->channel);
                 if (r < 0)
                         return channel_error(source->channel, r, source_doing(source_get_state(source)), reterr);
         }

@@ -58,7 +58,8 @@ static const struct {
 };
 #define ARRAYS 4
 _Static_assert(sizeof(EngineStats) ==
-                       (G_N_ELEMENTS(fields) - ARRAYS + ENGINE_LATENCY_BUCKETS + 3 * ENGINE_THREADS_MAX) * sizeof(uint64_t),
+                       (G_N_ELEMENTS(fields) - ARRAYS + ENGINE_LATENCY_BUCKETS + 3 * ENGINE_THREADS_MAX) *
+                               sizeof(uint64_t),
                "each number of EngineStats is on the control socket");
 
 /* Without the zeros at its end. */

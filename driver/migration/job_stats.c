@@ -43,7 +43,8 @@ static Numbers job_numbers(const Migration *migration) {
         if (migration->blackout_usec > 0) {
                 numbers.downtime_msec = (migration->blackout_usec + 999) / USEC_PER_MSEC;
                 numbers.has_downtime = true;
-        } else if (migration->decision.reason != POLICY_REASON_NONE && migration->decision.expected_downtime_usec != UINT64_MAX) {
+        } else if (migration->decision.reason != POLICY_REASON_NONE &&
+                   migration->decision.expected_downtime_usec != UINT64_MAX) {
                 numbers.downtime_msec = migration->decision.expected_downtime_usec / USEC_PER_MSEC;
                 numbers.has_downtime = !migration->incoming;
         }
@@ -51,7 +52,8 @@ static Numbers job_numbers(const Migration *migration) {
 }
 
 void job_stats_info(const Migration *migration, virDomainJobInfo *ret_info) {
-        uint64_t disk_total = migration->storage.total_bytes, disk_done = MIN(migration->storage.done_bytes, disk_total);
+        uint64_t disk_total = migration->storage.total_bytes,
+                 disk_done = MIN(migration->storage.done_bytes, disk_total);
         Numbers numbers = job_numbers(migration);
 
         *ret_info = (virDomainJobInfo){
@@ -91,8 +93,9 @@ static void add_policy(ParamList *list, const Migration *migration) {
 
         if (migration->policy.downtime_usec == 0)
                 return; /* Perform has not begun */
-        list->failed = list->failed || virTypedParamsAddInt(&list->params, &list->n, &list->max, VIR_DOMAIN_JOB_AUTO_CONVERGE_THROTTLE,
-                                                            (int) migration->history.throttle_percent) < 0;
+        list->failed = list->failed ||
+                       virTypedParamsAddInt(&list->params, &list->n, &list->max, VIR_DOMAIN_JOB_AUTO_CONVERGE_THROTTLE,
+                                            (int) migration->history.throttle_percent) < 0;
         add_string(list, "ferry.policy", policy_kind_to_string(migration->policy.kind));
         add_string(list, "ferry.decision", words);
         add_ullong(list, "ferry.downtime.limit_usec", migration->history.limit_usec ?: migration->policy.downtime_usec);
@@ -185,7 +188,8 @@ static void add_stats(ParamList *list, const Migration *migration, const EngineS
 
 int job_stats_params(const Migration *migration, virTypedParameterPtr *ret_params, int *ret_n, GError **reterr) {
         const EngineStats *stats = current_stats(migration);
-        uint64_t disk_total = migration->storage.total_bytes, disk_done = MIN(migration->storage.done_bytes, disk_total);
+        uint64_t disk_total = migration->storage.total_bytes,
+                 disk_done = MIN(migration->storage.done_bytes, disk_total);
         Numbers numbers = job_numbers(migration);
         ParamList list = { 0 };
 
@@ -209,7 +213,8 @@ int job_stats_params(const Migration *migration, virTypedParameterPtr *ret_param
         add_ullong(&list, VIR_DOMAIN_JOB_MEMORY_PROCESSED, numbers.processed);
         add_ullong(&list, VIR_DOMAIN_JOB_MEMORY_REMAINING, numbers.remaining);
         if (migration->queued)
-                list.failed = list.failed || virTypedParamsAddBoolean(&list.params, &list.n, &list.max, "ferry.queued", 1) < 0;
+                list.failed = list.failed ||
+                              virTypedParamsAddBoolean(&list.params, &list.n, &list.max, "ferry.queued", 1) < 0;
         if (!migration->incoming) {
                 add_stats(&list, migration, stats);
                 add_pending(&list, migration, stats);

@@ -162,10 +162,11 @@ int migration_set_phase(Migration *migration, MigrationPhase phase) {
         migration->phase = phase;
         if (domain->migration != migration)
                 return 0;
-        domain->handing_over = phase == MIGRATION_PHASE_STOP_AND_COPY || phase == MIGRATION_PHASE_COMMITTING || phase == MIGRATION_PHASE_UNKNOWN ||
-                               (!migration->incoming &&
-                                (phase == MIGRATION_PHASE_COMMITTED || phase == MIGRATION_PHASE_POSTCOPY ||
-                                 phase == MIGRATION_PHASE_POSTCOPY_PAUSED));
+        domain->handing_over =
+                phase == MIGRATION_PHASE_STOP_AND_COPY || phase == MIGRATION_PHASE_COMMITTING ||
+                phase == MIGRATION_PHASE_UNKNOWN ||
+                (!migration->incoming && (phase == MIGRATION_PHASE_COMMITTED || phase == MIGRATION_PHASE_POSTCOPY ||
+                                          phase == MIGRATION_PHASE_POSTCOPY_PAUSED));
         json_object_put(domain->migration_saved);
         domain->migration_saved = migration_saved(migration);
         r = guest_save(migration->context->guests, domain);
@@ -176,7 +177,8 @@ int migration_set_phase(Migration *migration, MigrationPhase phase) {
 
 int migration_check(Migration *migration, GError **reterr) {
         if (migration->guest_exited)
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("QEMU of domain '%s' ended during the migration; see its log"),
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                 _("QEMU of domain '%s' ended during the migration; see its log"),
                                  migration->domain->name);
         if (migration->abort_requested)
                 return error_set(reterr, VIR_ERR_OPERATION_ABORTED, _("migration of domain '%s' was aborted"),
@@ -190,7 +192,9 @@ int migration_check(Migration *migration, GError **reterr) {
 }
 
 uint64_t migration_speed_limit(const Migration *migration) {
-        uint64_t own = (migration->params.bandwidth_mib ? migration->params.bandwidth_mib : migration->domain->max_speed_mib) * MIB;
+        uint64_t own =
+                (migration->params.bandwidth_mib ? migration->params.bandwidth_mib : migration->domain->max_speed_mib) *
+                MIB;
         uint64_t share = slots_share(migration->context);
 
         return own == 0 || (share > 0 && share < own) ? share : own;
@@ -213,7 +217,8 @@ int migration_throttle(Migration *migration, unsigned percent) {
         int r = engine_source_set_throttle(migration->engine, percent, &error);
 
         if (r < 0)
-                log_debug("migration of '%s': writers are not slowed down: %s", migration->domain->name, error->message);
+                log_debug("migration of '%s': writers are not slowed down: %s", migration->domain->name,
+                          error->message);
         return r;
 }
 
@@ -291,7 +296,8 @@ static void late_answer_fiber(void *userdata) {
 /* The destination answers after all, and no client is left who would ask. */
 static void late_answer(Migration *migration) {
         if (migration->phase == MIGRATION_PHASE_UNKNOWN && !migration->client && !migration->in_call)
-                fiber_start(migration->context->guests->event, "late answer", late_answer_fiber, migration_ref(migration));
+                fiber_start(migration->context->guests->event, "late answer", late_answer_fiber,
+                            migration_ref(migration));
 }
 
 static void on_running(Engine *engine, uint64_t resume_usec, void *userdata) {
@@ -313,8 +319,9 @@ static void on_abandoned(Engine *engine, const char *reason, void *userdata) {
 
         migration->abandoned = true;
         if (!migration->failure)
-                error_set(&migration->failure, VIR_ERR_OPERATION_FAILED, _("the destination could not start domain '%s': %s"),
-                          migration->domain->name, reason ? reason : "");
+                error_set(&migration->failure, VIR_ERR_OPERATION_FAILED,
+                          _("the destination could not start domain '%s': %s"), migration->domain->name,
+                          reason ? reason : "");
         fiber_cond_broadcast(&migration->changed);
         late_answer(migration);
 }

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * One migration job of one domain: its phase, its engine, its numbers. The source's half is driven by migration_src.c, the destination's
- * by migration_dst.c; this is what both share. All calls on the loop's thread.
+ * One migration job of one domain: its phase, its engine, its numbers. The source's half is driven by migration_src.c,
+ * the destination's by migration_dst.c; this is what both share. All calls on the loop's thread.
  */
 
 #include <glib.h>
@@ -18,7 +18,8 @@
 #include "driver/policy/policy.h"
 
 /*
- * Phases. Each is written to the domain's status file before it acts, so that a restarted daemon knows what to settle (recover.c).
+ * Phases. Each is written to the domain's status file before it acts, so that a restarted daemon knows what to settle
+ * (recover.c).
  *
  *   source:      BEGIN -> PRECOPY -> STOP_AND_COPY -> COMMITTING -> COMMITTED | UNKNOWN -> (Confirm)
  *   destination: PREPARED -> LOADED -> COMMITTED -> STARTED -> (Finish)
@@ -127,11 +128,12 @@ int migration_new(MigrationContext *context, Domain *domain, bool incoming, cons
 Migration *migration_ref(Migration *migration);
 Migration *migration_unref(Migration *migration);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Migration, migration_unref)
-/* The job is over: statistics are kept as those of the last job (with job-completed when it ran), the engine is ended, the domain is free
- * for others. Idempotent. */
+/* The job is over: statistics are kept as those of the last job (with job-completed when it ran), the engine is ended,
+ * the domain is free for others. Idempotent. */
 void migration_end(Migration *migration, bool success);
 
-/* Moves on; saves the domain's status. 0, or negative errno if that could not be saved (the phase has moved all the same). */
+/* Moves on; saves the domain's status. 0, or negative errno if that could not be saved (the phase has moved all the
+ * same). */
 int migration_set_phase(Migration *migration, MigrationPhase phase);
 /* Whether the destination's engine has recorded that COMMIT arrived. path may be NULL. */
 bool migration_was_committed(const char *path);
@@ -140,8 +142,9 @@ int migration_check(Migration *migration, GError **reterr);
 
 /* What the user allows for precopy, bytes per second: this migration's, else the domain's; 0: no limit. */
 uint64_t migration_speed_limit(const Migration *migration);
-/* The estimate of what gets through, bytes per second: as measured while sending, but never above the limit. The last copy, with the guest
- * stopped, ignores the limit; what it will really get is not known before, so nobody is promised more. */
+/* The estimate of what gets through, bytes per second: as measured while sending, but never above the limit. The last
+ * copy, with the guest stopped, ignores the limit; what it will really get is not known before, so nobody is promised
+ * more. */
 uint64_t migration_bandwidth(const Migration *migration, const EngineStats *stats);
 
 /* Slows the guest's writers down by percent (0: no more). -EOPNOTSUPP: this host or this engine cannot. Fiber. */
@@ -149,7 +152,8 @@ int migration_throttle(Migration *migration, unsigned percent);
 /* The same for what is pushed in postcopy. */
 uint64_t migration_postcopy_speed_limit(const Migration *migration);
 
-/* RAM blocks of the domain as the engine wants them: an array of n, owned by the caller; strings and descriptors are the QemuRam's. */
+/* RAM blocks of the domain as the engine wants them: an array of n, owned by the caller; strings and descriptors are
+ * the QemuRam's. */
 EngineRamBlock *migration_ram_blocks(const QemuRam *ram, unsigned *ret_n);
 
 /* Emits migration-iteration, 1 before any other. */

@@ -583,7 +583,8 @@ int migration_dst_finish(Migration *unowned, bool cancelled, GError **reterr) {
                 if (migration->daemon_ends) {
                         migration->in_call = false;
                         return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                                         _("the daemon ends; domain '%s' runs here, and postcopy goes on without it"), name);
+                                         _("the daemon ends; domain '%s' runs here, and postcopy goes on without it"),
+                                         name);
                 }
                 if (now >= deadline && !migration->abort_requested && !migration->committed) {
                         /* No COMMIT has come, and after this none can: settle_fiber refuses it. */

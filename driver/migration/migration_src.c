@@ -3,12 +3,13 @@
 /*
  * Theory of operation
  *
- *   Perform:  disks to buffered I/O ─► engine connects, rounds ─► policy says stop ─► stop guest ─► last scan | device state ─►
- *             destination READY ─► status file says COMMITTING ─► COMMIT ─► acknowledged ─► destination RUNNING
+ *   Perform:  disks to buffered I/O ─► engine connects, rounds ─► policy says stop ─► stop guest ─► last scan | device
+ * state ─► destination READY ─► status file says COMMITTING ─► COMMIT ─► acknowledged ─► destination RUNNING
  *
- * Up to COMMITTING every failure ends the same way (src_give_up): the engine tells the destination to forget it, write protection is taken off,
- * disks get their direct I/O back, and the guest runs on if we had stopped it. From COMMITTING on the guest here never runs again
- * unless the destination itself has said that it never will (abandoned), or an operator does (domjobabort in phase UNKNOWN).
+ * Up to COMMITTING every failure ends the same way (src_give_up): the engine tells the destination to forget it, write
+ * protection is taken off, disks get their direct I/O back, and the guest runs on if we had stopped it. From COMMITTING
+ * on the guest here never runs again unless the destination itself has said that it never will (abandoned), or an
+ * operator does (domjobabort in phase UNKNOWN).
  */
 
 #include "driver/migration/migration_src.h"
@@ -47,7 +48,8 @@ static int src_not_running(const Domain *domain, GError **reterr) {
         return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is not running"), domain->name);
 }
 
-static int src_dest_xml(MigrationContext *context, Domain *domain, const char *user_xml, char **ret_xml, GError **reterr) {
+static int src_dest_xml(MigrationContext *context, Domain *domain, const char *user_xml, char **ret_xml,
+                        GError **reterr) {
         g_autoptr(DomainDef) def = NULL;
         int r;
 
@@ -93,7 +95,8 @@ char *migration_src_begin_cookie(const Migration *migration, const MigrationPara
                 if (params->persistent_xml)
                         cookie.persistent_xml = g_strdup(params->persistent_xml);
                 else if (domain->config)
-                        cookie.persistent_xml = domain_def_format(domain->config, DOMAIN_FORMAT_MIGRATABLE | DOMAIN_FORMAT_SECURE);
+                        cookie.persistent_xml =
+                                domain_def_format(domain->config, DOMAIN_FORMAT_MIGRATABLE | DOMAIN_FORMAT_SECURE);
         }
         return migration_cookie_format(&cookie, ret_length);
 }
@@ -111,11 +114,15 @@ int migration_src_begin(MigrationContext *context, Domain *domain, const void *c
         if (params->flags & VIR_MIGRATE_POSTCOPY_RESUME)
                 return postcopy_src_begin(domain, client, params, ret_cookie, ret_cookie_length, ret_xml, reterr);
         if (domain->state != VIR_DOMAIN_RUNNING && domain->state != VIR_DOMAIN_PAUSED)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is shutting down or has crashed"), domain->name);
-        if (qemu_uffd(domain->qemu, 0) < 0)
-                return error_set(reterr, VIR_ERR_OPERATION_UNSUPPORTED,
-                                 _("domain '%s' was started without userfaultfd, so its writes cannot be tracked: allow it (run the daemon as root, or set the sysctl vm.unprivileged_userfaultfd to 1) and start the domain anew"),
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is shutting down or has crashed"),
                                  domain->name);
+        if (qemu_uffd(domain->qemu, 0) < 0)
+                return error_set(
+                        reterr, VIR_ERR_OPERATION_UNSUPPORTED,
+                        _("domain '%s' was started without userfaultfd, so its writes cannot be tracked: allow it (run "
+                          "the daemon as root, or set the sysctl vm.unprivileged_userfaultfd to 1) and start the "
+                          "domain anew"),
+                        domain->name);
         r = guest_caps(context->guests, domain->live->emulator, &caps, reterr);
         if (r >= 0 && !domain->qemu)
                 r = src_not_running(domain, reterr);
@@ -174,7 +181,8 @@ static void src_give_up(Migration *migration, const GError *why) {
                 unsigned n;
 
                 blocks = migration_ram_blocks(qemu_ram(domain->qemu), &n);
-                engine_source_unprotect(blocks, n, qemu_pid(domain->qemu), qemu_uffd(domain->qemu, 0), qemu_uffd(domain->qemu, 1), NULL);
+                engine_source_unprotect(blocks, n, qemu_pid(domain->qemu), qemu_uffd(domain->qemu, 0),
+                                        qemu_uffd(domain->qemu, 1), NULL);
         }
         qmp_migrate_cancel(qemu_monitor(domain->qemu), NULL);
         if (domain->qemu && migration->storage.n_disks > 0)
@@ -184,7 +192,8 @@ static void src_give_up(Migration *migration, const GError *why) {
         g_clear_error(&error);
         domain->handing_over = false;
         if (migration->stopped_here && domain->state == VIR_DOMAIN_PAUSED &&
-            guest_run(guests, domain, VIR_DOMAIN_RUNNING_MIGRATION_CANCELED, VIR_DOMAIN_EVENT_RESUMED_MIGRATED, &error) < 0)
+            guest_run(guests, domain, VIR_DOMAIN_RUNNING_MIGRATION_CANCELED, VIR_DOMAIN_EVENT_RESUMED_MIGRATED,
+                      &error) < 0)
                 log_debug("domain '%s' cannot be resumed after its migration failed: %s", domain->name, error->message);
         migration_end(migration, false);
 }
@@ -230,7 +239,8 @@ static unsigned src_private_ram(Migration *migration, uint64_t sizes[static PRIV
         for (unsigned i = 0; i < ram->n_blocks; i++)
                 ours[i] = ram->blocks[i].id;
         if (qmp_private_ram_sizes(qemu_monitor(migration->domain->qemu), ours, PRIVATE_RAM_MAX, sizes, &n, &error) < 0)
-                log_debug("migration of '%s': QEMU does not tell its own RAM, ignoring: %s", migration->domain->name, error->message);
+                log_debug("migration of '%s': QEMU does not tell its own RAM, ignoring: %s", migration->domain->name,
+                          error->message);
         return n;
 }
 
@@ -276,7 +286,8 @@ static int src_wait(Migration *migration, const bool *flag, uint64_t timeout_use
                 if (r < 0)
                         return r;
                 if (now >= deadline)
-                        return error_set(reterr, VIR_ERR_OPERATION_TIMEOUT, _("migration of domain '%s': %s did not come within %u s"),
+                        return error_set(reterr, VIR_ERR_OPERATION_TIMEOUT,
+                                         _("migration of domain '%s': %s did not come within %u s"),
                                          migration->domain->name, what, (unsigned) (timeout_usec / USEC_PER_SEC));
                 fiber_cond_wait(&migration->changed, deadline - now);
         }
@@ -286,9 +297,10 @@ static int src_wait(Migration *migration, const bool *flag, uint64_t timeout_use
 static int src_pause(Migration *migration, GError **reterr) {
         Domain *domain = migration->domain;
 
-        migration->stopped_here = migration->stopped_here || domain->state == VIR_DOMAIN_RUNNING || domain->changing_run_state;
-        return guest_pause(migration->context->guests, domain, VIR_DOMAIN_PAUSED_MIGRATION, VIR_DOMAIN_EVENT_SUSPENDED_MIGRATED,
-                           reterr);
+        migration->stopped_here =
+                migration->stopped_here || domain->state == VIR_DOMAIN_RUNNING || domain->changing_run_state;
+        return guest_pause(migration->context->guests, domain, VIR_DOMAIN_PAUSED_MIGRATION,
+                           VIR_DOMAIN_EVENT_SUSPENDED_MIGRATED, reterr);
 }
 
 static int src_stop_and_copy(Migration *migration, GError **reterr) {
@@ -336,7 +348,9 @@ static int src_commit(Migration *migration, GError **reterr) {
         /* Without that on disk a restarted daemon would let the guest run here again. */
         r = migration_set_phase(migration, MIGRATION_PHASE_COMMITTING);
         if (r < 0)
-                return error_set_errno(reterr, r, _("the state of domain '%s' cannot be saved, so it is not handed over"), migration->domain->name);
+                return error_set_errno(reterr, r,
+                                       _("the state of domain '%s' cannot be saved, so it is not handed over"),
+                                       migration->domain->name);
         r = engine_source_commit(migration->engine, COMMIT_USEC, &error);
         if (r < 0 && r != -ETIMEDOUT && r != -ENOTCONN) {
                 g_propagate_error(reterr, g_steal_pointer(&error));
@@ -383,7 +397,8 @@ static int src_move(Migration *migration, const MigrationCookie *cookie, GError 
         if (r >= 0)
                 r = migration_check(migration, reterr);
         if (r >= 0)
-                r = storage_src_copy(migration, migration->params.disks_uri ? migration->params.disks_uri : cookie->disks_uri,
+                r = storage_src_copy(migration,
+                                     migration->params.disks_uri ? migration->params.disks_uri : cookie->disks_uri,
                                      reterr);
         if (r >= 0)
                 r = src_engine_start(migration, cookie, reterr);
@@ -433,8 +448,8 @@ int migration_src_perform(Migration *unowned, MigrationParams *params, const cha
                 return src_perform_resume(migration, params, cookie_in, cookie_length, ret_cookie, ret_cookie_length,
                                           reterr);
         if (migration->phase != MIGRATION_PHASE_BEGIN)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("migration of domain '%s' is being performed already"),
-                                 migration->domain->name);
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                 _("migration of domain '%s' is being performed already"), migration->domain->name);
         migration_params_clear(&migration->params);
         migration->params = *params;
         *params = (MigrationParams){ 0 };
@@ -474,21 +489,23 @@ static int src_finish(Migration *migration, GError **reterr) {
 
         migration->ended_usec = clock_monotonic_usec();
         decide_learn(migration);
-        r = guest_end(guests, domain, KILL_GRACE_USEC, VIR_DOMAIN_SHUTOFF_MIGRATED, VIR_DOMAIN_EVENT_STOPPED_MIGRATED, reterr);
+        r = guest_end(guests, domain, KILL_GRACE_USEC, VIR_DOMAIN_SHUTOFF_MIGRATED, VIR_DOMAIN_EVENT_STOPPED_MIGRATED,
+                      reterr);
         if (r < 0)
                 return r;
         if (undefine && domain->config) {
                 store_remove_config(&guests->store, domain->name, NULL);
                 domain->config = domain_def_free(domain->config);
                 domain->autostart = false;
-                domain_emit_lifecycle(domain, guests->bus, VIR_DOMAIN_EVENT_UNDEFINED, VIR_DOMAIN_EVENT_UNDEFINED_REMOVED);
+                domain_emit_lifecycle(domain, guests->bus, VIR_DOMAIN_EVENT_UNDEFINED,
+                                      VIR_DOMAIN_EVENT_UNDEFINED_REMOVED);
         }
         migration_end(migration, true);
         return 0;
 }
 
-/* Without "cancelled" the destination's daemon says itself that everything is there. Otherwise it goes on, or waits to be
- * resumed, without this client. */
+/* Without "cancelled" the destination's daemon says itself that everything is there. Otherwise it goes on, or waits to
+ * be resumed, without this client. */
 static int src_confirm_postcopy(Migration *migration, bool cancelled, GError **reterr) {
         uint64_t deadline = clock_monotonic_usec() + COMPLETE_USEC;
 
@@ -497,12 +514,14 @@ static int src_confirm_postcopy(Migration *migration, bool cancelled, GError **r
                 return 0;
         }
         migration->in_call = true;
-        while (migration->phase == MIGRATION_PHASE_POSTCOPY && !migration->daemon_ends && clock_monotonic_usec() < deadline)
+        while (migration->phase == MIGRATION_PHASE_POSTCOPY && !migration->daemon_ends &&
+               clock_monotonic_usec() < deadline)
                 fiber_cond_wait(&migration->changed, WAKE_USEC);
         migration->in_call = false;
         if (migration->daemon_ends)
                 return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                                 _("the daemon ends; postcopy of domain '%s' goes on without it"), migration->domain->name);
+                                 _("the daemon ends; postcopy of domain '%s' goes on without it"),
+                                 migration->domain->name);
         if (migration->phase != MIGRATION_PHASE_COMMITTED)
                 migration_set_phase(migration, MIGRATION_PHASE_COMMITTED);
         return src_finish(migration, reterr);
@@ -518,7 +537,8 @@ int migration_src_confirm(Migration *unowned, bool cancelled, GError **reterr) {
                 migration_end(migration, false);
                 return 0;
         case MIGRATION_PHASE_COMMITTED:
-                /* The destination said itself that it runs the guest; whatever became of Finish, it is not ours any more. */
+                /* The destination said itself that it runs the guest; whatever became of Finish, it is not ours any
+                 * more. */
                 return src_finish(migration, reterr);
         case MIGRATION_PHASE_POSTCOPY:
         case MIGRATION_PHASE_POSTCOPY_PAUSED:
@@ -534,20 +554,30 @@ int migration_src_confirm(Migration *unowned, bool cancelled, GError **reterr) {
                 }
                 if (migration->guest_exited) {
                         migration_end(migration, false);
-                        return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("QEMU of domain '%s' ended while it was handed over; see its log"),
+                        return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                         _("QEMU of domain '%s' ended while it was handed over; see its log"),
                                          domain->name);
                 }
-                /* A client says "cancelled" also when it has merely lost the destination, so this is no answer from there. */
+                /* A client says "cancelled" also when it has merely lost the destination, so this is no answer from
+                 * there. */
                 migration->client = NULL;
                 if (migration->postcopy)
-                        return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                                         _("the connection broke while domain '%s' was handed over in postcopy, and the destination did not confirm: it stays paused here; if it runs on the destination, 'virsh migrate --postcopy --postcopy-resume' goes on, otherwise 'virsh domjobabort %s' resumes it here"),
-                                         domain->name, domain->name);
-                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
-                                 _("the connection broke while domain '%s' was handed over, and the destination did not confirm: it stays paused here; if it does not run on the destination, 'virsh domjobabort %s' resumes it here, otherwise run 'virsh destroy %s'"),
-                                 domain->name, domain->name, domain->name);
+                        return error_set(
+                                reterr, VIR_ERR_OPERATION_FAILED,
+                                _("the connection broke while domain '%s' was handed over in postcopy, and the "
+                                  "destination did not confirm: it stays paused here; if it runs on the destination, "
+                                  "'virsh migrate --postcopy --postcopy-resume' goes on, otherwise 'virsh domjobabort "
+                                  "%s' resumes it here"),
+                                domain->name, domain->name);
+                return error_set(
+                        reterr, VIR_ERR_OPERATION_FAILED,
+                        _("the connection broke while domain '%s' was handed over, and the destination did not "
+                          "confirm: it stays paused here; if it does not run on the destination, 'virsh domjobabort "
+                          "%s' resumes it here, otherwise run 'virsh destroy %s'"),
+                        domain->name, domain->name, domain->name);
         default:
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("migration of domain '%s' is in phase '%s': there is nothing to confirm"),
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                 _("migration of domain '%s' is in phase '%s': there is nothing to confirm"),
                                  domain->name, migration_phase_to_string(migration->phase));
         }
 }
@@ -567,7 +597,8 @@ void migration_src_client_gone(Migration *unowned) {
         if (migration->phase == MIGRATION_PHASE_BEGIN)
                 migration_end(migration, false);
         else if (migration->phase == MIGRATION_PHASE_COMMITTED && src_finish(migration, &error) < 0)
-                log_debug("domain '%s' cannot be ended after its migration: %s", migration->domain->name, error->message);
+                log_debug("domain '%s' cannot be ended after its migration: %s", migration->domain->name,
+                          error->message);
 }
 
 int migration_src_abort(Migration *unowned, GError **reterr) {
@@ -578,12 +609,15 @@ int migration_src_abort(Migration *unowned, GError **reterr) {
                 return 0;
         }
         if (migration->phase == MIGRATION_PHASE_POSTCOPY || migration->phase == MIGRATION_PHASE_POSTCOPY_PAUSED)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                                 _("cannot abort migration of domain '%s' in post-copy mode: the guest runs on the destination, and part of its memory is only here; 'virsh domjobabort --postcopy' interrupts it"),
-                                 migration->domain->name);
+                return error_set(
+                        reterr, VIR_ERR_OPERATION_INVALID,
+                        _("cannot abort migration of domain '%s' in post-copy mode: the guest runs on the destination, "
+                          "and part of its memory is only here; 'virsh domjobabort --postcopy' interrupts it"),
+                        migration->domain->name);
         if (migration->phase >= MIGRATION_PHASE_COMMITTING)
                 return error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                                 _("migration of domain '%s' cannot be aborted any more: the destination has it"), migration->domain->name);
+                                 _("migration of domain '%s' cannot be aborted any more: the destination has it"),
+                                 migration->domain->name);
         migration->abort_requested = true;
         fiber_cond_broadcast(&migration->changed);
         return 0;
@@ -591,9 +625,11 @@ int migration_src_abort(Migration *unowned, GError **reterr) {
 
 int migration_src_start_postcopy(Migration *migration, GError **reterr) {
         if (!(migration->params.flags & VIR_MIGRATE_POSTCOPY))
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                                 _("migration of domain '%s' was not started with '--postcopy', so it cannot switch to postcopy"),
-                                 migration->domain->name);
+                return error_set(
+                        reterr, VIR_ERR_OPERATION_INVALID,
+                        _("migration of domain '%s' was not started with '--postcopy', so it cannot switch to "
+                          "postcopy"),
+                        migration->domain->name);
         migration->postcopy_requested = true;
         fiber_cond_broadcast(&migration->changed);
         return 0;

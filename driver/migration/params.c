@@ -6,11 +6,11 @@
 #include "driver/base/error.h"
 #include "driver/base/i18n.h"
 
-#define FLAGS_HONOURED \
-        (VIR_MIGRATE_LIVE | VIR_MIGRATE_PEER2PEER | VIR_MIGRATE_PERSIST_DEST | VIR_MIGRATE_UNDEFINE_SOURCE | VIR_MIGRATE_PAUSED | \
-         VIR_MIGRATE_CHANGE_PROTECTION | VIR_MIGRATE_UNSAFE | VIR_MIGRATE_ABORT_ON_ERROR | VIR_MIGRATE_NON_SHARED_DISK | \
-         VIR_MIGRATE_NON_SHARED_INC | VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES | VIR_MIGRATE_AUTO_CONVERGE | \
-         VIR_MIGRATE_POSTCOPY | VIR_MIGRATE_POSTCOPY_RESUME)
+#define FLAGS_HONOURED                                                                                                 \
+        (VIR_MIGRATE_LIVE | VIR_MIGRATE_PEER2PEER | VIR_MIGRATE_PERSIST_DEST | VIR_MIGRATE_UNDEFINE_SOURCE |           \
+         VIR_MIGRATE_PAUSED | VIR_MIGRATE_CHANGE_PROTECTION | VIR_MIGRATE_UNSAFE | VIR_MIGRATE_ABORT_ON_ERROR |        \
+         VIR_MIGRATE_NON_SHARED_DISK | VIR_MIGRATE_NON_SHARED_INC | VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES |        \
+         VIR_MIGRATE_AUTO_CONVERGE | VIR_MIGRATE_POSTCOPY | VIR_MIGRATE_POSTCOPY_RESUME)
 
 /* What a user writes for each flag that is refused, and why it is. docs/virsh-migrate.md has the same for readers. */
 static const struct {
@@ -22,7 +22,8 @@ static const struct {
         { VIR_MIGRATE_RDMA_PIN_ALL, "--rdma-pin-all", N_("there is no RDMA channel") },
         { VIR_MIGRATE_TLS, "--tls", N_("memory is not encrypted: use a network that is, or a VPN") },
         { VIR_MIGRATE_PARALLEL, "--parallel", N_("memory has one connection") },
-        { 1u << 20, "--zerocopy", N_("memory is sent with copies in the kernel") }, /* VIR_MIGRATE_ZEROCOPY, younger than our headers */
+        /* VIR_MIGRATE_ZEROCOPY, younger than our headers */
+        { 1u << 20, "--zerocopy", N_("memory is sent with copies in the kernel") },
         { VIR_MIGRATE_OFFLINE, "--offline", N_("copy the definition with dumpxml and define") },
 };
 
@@ -65,9 +66,11 @@ static int check_flags(unsigned flags, GError **reterr) {
 
 static int take_string(const virTypedParameter *param, char **field, GError **reterr) {
         if (param->type != VIR_TYPED_PARAM_STRING)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("migration parameter '%s' must be a string"), param->field);
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("migration parameter '%s' must be a string"),
+                                 param->field);
         if (*field)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("migration parameter '%s' was given twice"), param->field);
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("migration parameter '%s' was given twice"),
+                                 param->field);
         *field = g_strdup(param->value.s);
         return 0;
 }
@@ -88,7 +91,8 @@ static int take_disk(const virTypedParameter *param, MigrationParams *params, GE
 
 static int take_port(const virTypedParameter *param, unsigned *field, GError **reterr) {
         if (param->type != VIR_TYPED_PARAM_INT || param->value.i < 0 || param->value.i > 65535)
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("migration parameter '%s' must be a port"), param->field);
+                return error_set(reterr, VIR_ERR_INVALID_ARG, _("migration parameter '%s' must be a port"),
+                                 param->field);
         *field = (unsigned) param->value.i;
         return 0;
 }
@@ -144,22 +148,27 @@ static int take_param(const virTypedParameter *param, MigrationParams *params, G
                                          _("migration parameter '%s' is not supported, leave it out: %s"), param->field,
                                          _(param_reasons[i].why));
         return error_set(reterr, VIR_ERR_ARGUMENT_UNSUPPORTED,
-                         _("migration parameter '%s' is not supported by this version of Ferry: leave it out"), param->field);
+                         _("migration parameter '%s' is not supported by this version of Ferry: leave it out"),
+                         param->field);
 }
 
 static int check_storage(const MigrationParams *params, GError **reterr) {
         unsigned storage = params->flags & (VIR_MIGRATE_NON_SHARED_DISK | VIR_MIGRATE_NON_SHARED_INC);
 
         if (storage == (VIR_MIGRATE_NON_SHARED_DISK | VIR_MIGRATE_NON_SHARED_INC))
-                return error_set(reterr, VIR_ERR_INVALID_ARG, _("'--copy-storage-all' and '--copy-storage-inc' exclude each other"));
+                return error_set(reterr, VIR_ERR_INVALID_ARG,
+                                 _("'--copy-storage-all' and '--copy-storage-inc' exclude each other"));
         if (!storage && (params->migrate_disks || params->disks_port || params->disks_uri ||
                          params->flags & VIR_MIGRATE_NON_SHARED_SYNCHRONOUS_WRITES))
-                return error_set(reterr, VIR_ERR_INVALID_ARG,
-                                 _("an option for copying disks was given without '--copy-storage-all' or '--copy-storage-inc'"));
+                return error_set(
+                        reterr, VIR_ERR_INVALID_ARG,
+                        _("an option for copying disks was given without '--copy-storage-all' or "
+                          "'--copy-storage-inc'"));
         return 0;
 }
 
-int migration_params_parse(virTypedParameterPtr list, int n, unsigned flags, MigrationParams *ret_params, GError **reterr) {
+int migration_params_parse(virTypedParameterPtr list, int n, unsigned flags, MigrationParams *ret_params,
+                           GError **reterr) {
         g_auto(MigrationParams) params = { .flags = flags };
         int r;
 
@@ -199,7 +208,8 @@ int migration_address_parse(const char *uri, MigrationAddress *ret_address, GErr
 
         if (g_str_has_prefix(uri, "unix://")) {
                 if (uri[strlen("unix://")] != '/')
-                        return error_set(reterr, VIR_ERR_INVALID_ARG, _("migration URI '%s' needs an absolute path"), uri);
+                        return error_set(reterr, VIR_ERR_INVALID_ARG, _("migration URI '%s' needs an absolute path"),
+                                         uri);
                 ret_address->unix_path = g_strdup(uri + strlen("unix://"));
                 return 0;
         }
@@ -212,7 +222,8 @@ int migration_address_parse(const char *uri, MigrationAddress *ret_address, GErr
                 char *end = strchr(rest, ']');
 
                 if (!end || (end[1] != '\0' && end[1] != ':'))
-                        return error_set(reterr, VIR_ERR_INVALID_ARG, _("the host in migration URI '%s' is malformed"), uri);
+                        return error_set(reterr, VIR_ERR_INVALID_ARG, _("the host in migration URI '%s' is malformed"),
+                                         uri);
                 if (end[1] == ':')
                         port = end + 2;
                 *end = '\0';

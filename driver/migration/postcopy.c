@@ -31,16 +31,24 @@ int postcopy_check_host(const MigrationCookie *cookie, GError **reterr) {
         _cleanup_fd_ int uffd = kernel_userfaultfd(false);
 
         if (uffd < 0)
-                return error_set(reterr, VIR_ERR_OPERATION_UNSUPPORTED,
-                                 _("postcopy needs userfaultfd on the destination, and it is not allowed to handle faults of the kernel: run its daemon as root, set the sysctl vm.unprivileged_userfaultfd to 1, or give it access to /dev/userfaultfd"));
+                return error_set(
+                        reterr, VIR_ERR_OPERATION_UNSUPPORTED,
+                        _("postcopy needs userfaultfd on the destination, and it is not allowed to handle faults of "
+                          "the kernel: run its daemon as root, set the sysctl vm.unprivileged_userfaultfd to 1, or "
+                          "give it access to /dev/userfaultfd"));
         if (!kernel_has(KERNEL_UFFD_MINOR))
-                return error_set(reterr, VIR_ERR_OPERATION_UNSUPPORTED,
-                                 _("postcopy needs minor faults of userfaultfd on shared memory, which the destination's kernel does not have: use Linux 5.14 or later there, or leave '--postcopy' out"));
+                return error_set(
+                        reterr, VIR_ERR_OPERATION_UNSUPPORTED,
+                        _("postcopy needs minor faults of userfaultfd on shared memory, which the destination's kernel "
+                          "does not have: use Linux 5.14 or later there, or leave '--postcopy' out"));
         for (unsigned i = 0; i < cookie->n_blocks; i++)
                 if (cookie->blocks[i].page_bytes > 4096 && !kernel_has(KERNEL_UFFD_MINOR_HUGETLB))
-                        return error_set(reterr, VIR_ERR_OPERATION_UNSUPPORTED,
-                                         _("postcopy of domain '%s', which has huge pages, needs minor faults of userfaultfd on hugetlbfs, which the destination's kernel does not have: use Linux 5.13 or later there, or leave '--postcopy' out"),
-                                         cookie->name);
+                        return error_set(
+                                reterr, VIR_ERR_OPERATION_UNSUPPORTED,
+                                _("postcopy of domain '%s', which has huge pages, needs minor faults of userfaultfd on "
+                                  "hugetlbfs, which the destination's kernel does not have: use Linux 5.13 or later "
+                                  "there, or leave '--postcopy' out"),
+                                cookie->name);
         return 0;
 }
 

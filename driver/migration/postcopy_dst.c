@@ -75,7 +75,8 @@ int postcopy_dst_follow(Migration *migration, GError **reterr) {
         job_enter_postcopy(&domain->job);
         if (migration->engine && !migration->engine_failed)
                 active = engine_state(migration->engine) == ENGINE_STATE_POSTCOPY;
-        if (active || (migration->phase != MIGRATION_PHASE_POSTCOPY && migration->phase != MIGRATION_PHASE_POSTCOPY_PAUSED))
+        if (active ||
+            (migration->phase != MIGRATION_PHASE_POSTCOPY && migration->phase != MIGRATION_PHASE_POSTCOPY_PAUSED))
                 postcopy_note_active(migration);
         while (!migration->complete && domain->qemu) {
                 g_autoptr(GError) error = NULL;
@@ -151,14 +152,18 @@ int postcopy_dst_prepare(MigrationContext *context, const void *client, const Mi
                 return dst_answer_complete(context, domain, ret_cookie, ret_cookie_length, ret_uri);
         if (!domain || !domain->migration || !domain->migration->incoming || !postcopy_is_entered(domain->migration) ||
             g_strcmp0(domain->migration->id, cookie->id) != 0)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                                 _("the destination has no postcopy migration of domain '%s' that could be resumed: if the guest does not run there, 'virsh destroy' ends what is left of it on the source"),
-                                 cookie->name);
+                return error_set(
+                        reterr, VIR_ERR_OPERATION_INVALID,
+                        _("the destination has no postcopy migration of domain '%s' that could be resumed: if the "
+                          "guest does not run there, 'virsh destroy' ends what is left of it on the source"),
+                        cookie->name);
         migration = migration_ref(domain->migration);
         if (migration->in_call)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                                 _("postcopy migration of domain '%s' is not interrupted at the destination, or is being resumed already"),
-                                 cookie->name);
+                return error_set(
+                        reterr, VIR_ERR_OPERATION_INVALID,
+                        _("postcopy migration of domain '%s' is not interrupted at the destination, or is being "
+                          "resumed already"),
+                        cookie->name);
         migration->client = client;
         migration->params.flags |= params->flags & ~(unsigned) VIR_MIGRATE_POSTCOPY_RESUME;
         migration->in_call = true;

@@ -47,7 +47,8 @@ int slots_take(Migration *migration, GError **reterr) {
                 migration->queued = true;
                 fiber_cond_wait(&context->slot_free, WAKE_USEC);
                 if (migration->domain->migration != migration)
-                        r = error_set(reterr, VIR_ERR_OPERATION_ABORTED, _("migration of domain '%s' was aborted"), migration->domain->name);
+                        r = error_set(reterr, VIR_ERR_OPERATION_ABORTED, _("migration of domain '%s' was aborted"),
+                                      migration->domain->name);
                 else
                         r = migration_check(migration, reterr);
                 if (r < 0)

@@ -2,13 +2,15 @@
 #pragma once
 
 /*
- * How many migrations leave this host at a time, and how they share its bandwidth: migration_max_outgoing and migration_bandwidth of the configuration.
- * A migration beyond the limit waits in Begin, before anything was touched on either host; its statistics say so (ferry.queued).
+ * How many migrations leave this host at a time, and how they share its bandwidth: migration_max_outgoing and
+ * migration_bandwidth of the configuration. A migration beyond the limit waits in Begin, before anything was touched on
+ * either host; its statistics say so (ferry.queued).
  */
 
 #include "driver/migration/migration.h"
 
-/* Waits for a slot; migration_end() gives it back. An abort, or the client's end, ends the wait with an error. Fiber. */
+/* Waits for a slot; migration_end() gives it back. An abort, or the client's end, ends the wait with an error.
+ * Fiber. */
 int slots_take(Migration *migration, GError **reterr);
 /* Gives it back, if the migration has one; who waits gets it, and the others' shares grow. */
 void slots_release(Migration *migration);

@@ -30,7 +30,8 @@ SnapshotPhase snapshot_phase_from_string(const char *name) {
         return _SNAPSHOT_PHASE_INVALID;
 }
 
-int snapshot_new(SnapshotContext *context, Domain *domain, bool restore, const char *path, Snapshot **ret_snapshot, GError **reterr) {
+int snapshot_new(SnapshotContext *context, Domain *domain, bool restore, const char *path, Snapshot **ret_snapshot,
+                 GError **reterr) {
         Snapshot *snapshot;
         int r;
 
@@ -91,8 +92,8 @@ static json_object *snapshot_to_json(const Snapshot *snapshot) {
 int snapshot_set_phase(Snapshot *snapshot, SnapshotPhase phase) {
         Domain *domain = snapshot->domain;
 
-        log_debug("domain '%s': image '%s': %s -> %s", domain->name, snapshot->path, snapshot_phase_to_string(snapshot->phase),
-                  snapshot_phase_to_string(phase));
+        log_debug("domain '%s': image '%s': %s -> %s", domain->name, snapshot->path,
+                  snapshot_phase_to_string(snapshot->phase), snapshot_phase_to_string(phase));
         snapshot->phase = phase;
         if (domain->snapshot != snapshot)
                 return 0;
@@ -126,7 +127,9 @@ int snapshot_check(Snapshot *snapshot, GError **reterr) {
                                  name);
         if (snapshot->abort_requested)
                 return error_set(reterr, VIR_ERR_OPERATION_ABORTED,
-                                 snapshot->restore ? _("restoring of domain '%s' was aborted") : _("saving of domain '%s' was aborted"), name);
+                                 snapshot->restore ? _("restoring of domain '%s' was aborted")
+                                                   : _("saving of domain '%s' was aborted"),
+                                 name);
         if (snapshot->failure) {
                 if (reterr && !*reterr)
                         *reterr = g_error_copy(snapshot->failure);
@@ -137,11 +140,14 @@ int snapshot_check(Snapshot *snapshot, GError **reterr) {
 
 int snapshot_abort(Snapshot *snapshot, GError **reterr) {
         if (snapshot->phase == SNAPSHOT_PHASE_LAZY)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
-                                 _("domain '%s' runs already and needs the rest of its memory: this cannot be aborted; 'virsh destroy' ends it"),
-                                 snapshot->domain->name);
+                return error_set(
+                        reterr, VIR_ERR_OPERATION_INVALID,
+                        _("domain '%s' runs already and needs the rest of its memory: this cannot be aborted; 'virsh "
+                          "destroy' ends it"),
+                        snapshot->domain->name);
         if (snapshot->phase != SNAPSHOT_PHASE_SAVING && snapshot->phase != SNAPSHOT_PHASE_LOADING)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("the job of domain '%s' cannot be aborted any more: it is nearly done"),
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID,
+                                 _("the job of domain '%s' cannot be aborted any more: it is nearly done"),
                                  snapshot->domain->name);
         snapshot->abort_requested = true;
         /* Who waits for it gets an error at once. */
@@ -182,10 +188,11 @@ int snapshot_start_engine(Snapshot *snapshot, GError **reterr) {
         g_autoptr(GError) error = NULL;
 
         snapshot->engine = engine_unref(snapshot->engine);
-        int r = engine_new(snapshot->context->guests->event, snapshot->context->engine_helper, domain->name, log_fd, &engine_callbacks, snapshot,
-                          &snapshot->engine, reterr);
+        int r = engine_new(snapshot->context->guests->event, snapshot->context->engine_helper, domain->name, log_fd,
+                           &engine_callbacks, snapshot, &snapshot->engine, reterr);
         /* Where the daemon is a service, its end must not take the helper along that a guest depends on. */
         if (r >= 0 && guest_scope(snapshot->context->guests, domain, "job", engine_pid(snapshot->engine), &error) < 0)
-                log_debug("the helper of domain '%s' stays in the daemon's control group, ignoring: %s", domain->name, error->message);
+                log_debug("the helper of domain '%s' stays in the daemon's control group, ignoring: %s", domain->name,
+                          error->message);
         return r;
 }

@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * Guests into save images and back: the jobs behind save, managedsave, restore, and start from a managed save. All calls on the loop's thread.
+ * Guests into save images and back: the jobs behind save, managedsave, restore, and start from a managed save. All
+ * calls on the loop's thread.
  */
 
 #include <glib.h>
@@ -14,7 +15,8 @@
 #include "driver/guest/guest.h"
 #include "driver/image/image_reader.h"
 
-/* Each is written to the domain's status file before it acts, so that a restarted daemon knows what to settle (snapshot_recover()). */
+/* Each is written to the domain's status file before it acts, so that a restarted daemon knows what to settle
+ * (snapshot_recover()). */
 typedef enum SnapshotPhase {
         SNAPSHOT_PHASE_SAVING,   /* the image is being written; the guest, paused, is ours */
         SNAPSHOT_PHASE_NAMING,   /* the image is complete and gets its name; with it the guest belongs to the image */
@@ -49,8 +51,8 @@ struct Snapshot {
         char *path, *temporary;     /* of the image; temporary: its name while it is written */
         unsigned char image_id[IMAGE_ID_BYTES];
         bool managed;               /* the image goes when the guest runs again */
-        /* restore: not all memory has been read when the guest runs. The image's file is then also open in QEMU, so that neither its removal nor the end of
-         * engine and daemon loses it; inode names it there. */
+        /* restore: not all memory has been read when the guest runs. The image's file is then also open in QEMU, so
+         * that neither its removal nor the end of engine and daemon loses it; inode names it there. */
         bool lazy;
         uint64_t device, inode;
         unsigned n_restarts;        /* of the engine */
@@ -64,11 +66,13 @@ struct Snapshot {
 };
 
 /* Makes the job of a domain (which must have none) and takes the domain's job. */
-int snapshot_new(SnapshotContext *context, Domain *domain, bool restore, const char *path, Snapshot **ret_snapshot, GError **reterr);
+int snapshot_new(SnapshotContext *context, Domain *domain, bool restore, const char *path, Snapshot **ret_snapshot,
+                 GError **reterr);
 Snapshot *snapshot_ref(Snapshot *snapshot);
 Snapshot *snapshot_unref(Snapshot *snapshot);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Snapshot, snapshot_unref)
-/* Moves on; saves the domain's status. 0, or negative errno if that could not be saved (the phase has moved all the same). */
+/* Moves on; saves the domain's status. 0, or negative errno if that could not be saved (the phase has moved all the
+ * same). */
 int snapshot_set_phase(Snapshot *snapshot, SnapshotPhase phase);
 /* The job is over: the engine is ended, the domain is free for others. Idempotent. */
 void snapshot_end(Snapshot *snapshot);
@@ -85,8 +89,8 @@ int snapshot_start_engine(Snapshot *snapshot, GError **reterr);
 
 /* Opens an image and reads its beginning. Errors name the file. direct: with O_DIRECT. */
 int snapshot_file_open(const char *path, bool direct, ImageReader **ret_reader, GError **reterr);
-/* A new file beside path, locked against a second save to the same place; what an interrupted one has left there is emptied. *ret_temporary is its
- * name. Refused if path is something else than a regular file. */
+/* A new file beside path, locked against a second save to the same place; what an interrupted one has left there is
+ * emptied. *ret_temporary is its name. Refused if path is something else than a regular file. */
 int snapshot_file_create(const char *path, bool direct, int *ret_fd, char **ret_temporary, GError **reterr);
 /* Gives the finished file its name, replacing what has it, and makes sure that this is on disk. 0 or negative errno. */
 int snapshot_file_publish(const char *temporary, const char *path);
@@ -125,15 +129,19 @@ typedef struct SnapshotRestoreArgs {
         int running;         /* 1, 0; -1: as the image says */
 } SnapshotRestoreArgs;
 
-/* Starts an inactive domain from an image. def is consumed. If anything fails, the domain is inactive and the image as it was. Fiber. */
-int snapshot_restore(SnapshotContext *context, Domain *domain, DomainDef *def, const SnapshotRestoreArgs *args, GError **reterr);
+/* Starts an inactive domain from an image. def is consumed. If anything fails, the domain is inactive and the image as
+ * it was. Fiber. */
+int snapshot_restore(SnapshotContext *context, Domain *domain, DomainDef *def, const SnapshotRestoreArgs *args,
+                     GError **reterr);
 
-/* What the job's engine says (loop): everything has been read; it cannot go on, or has ended. Handled on a fiber of their own. */
+/* What the job's engine says (loop): everything has been read; it cannot go on, or has ended. Handled on a fiber of
+ * their own. */
 void snapshot_lazy_complete(Snapshot *snapshot);
 void snapshot_lazy_failed(Snapshot *snapshot, bool gone);
 /* A new engine in place of one that ended. Fiber. */
 int snapshot_lazy_adopt(Snapshot *snapshot, GError **reterr);
-/* RAM blocks with their page tables; *ret_tables holds the tables' descriptors, to be freed with g_array_unref(). NULL with an error. Owned by the caller. */
+/* RAM blocks with their page tables; *ret_tables holds the tables' descriptors, to be freed with g_array_unref(). NULL
+ * with an error. Owned by the caller. */
 EngineRamBlock *snapshot_lazy_blocks(Snapshot *snapshot, unsigned *ret_n, GArray **ret_tables, GError **reterr);
 
 /* Settles what an earlier daemon has left (domain->snapshot_saved). Fiber. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * A guest that runs while its memory is still in the image. The engine does the work; here is what happens when it is done, when it cannot go on, and when it
- * (or the daemon) has been killed: page tables, RAM, userfaultfd and the image itself are all still there, so another engine goes on where it was.
+ * A guest that runs while its memory is still in the image. The engine does the work; here is what happens when it is
+ * done, when it cannot go on, and when it (or the daemon) has been killed: page tables, RAM, userfaultfd and the image
+ * itself are all still there, so another engine goes on where it was.
  */
 
 #include <errno.h>
@@ -62,7 +63,8 @@ static int take_image(Snapshot *snapshot, GError **reterr) {
                 if (fd >= 0)
                         return fd;
         }
-        return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the save image of domain '%s' is lost"), snapshot->domain->name);
+        return error_set(reterr, VIR_ERR_OPERATION_FAILED, _("the save image of domain '%s' is lost"),
+                         snapshot->domain->name);
 }
 
 int snapshot_lazy_adopt(Snapshot *snapshot, GError **reterr) {
@@ -70,11 +72,14 @@ int snapshot_lazy_adopt(Snapshot *snapshot, GError **reterr) {
         g_autofree EngineRamBlock *blocks = NULL;
         g_autoptr(GArray) tables = NULL;
         _cleanup_fd_ int image_fd = -EBADF;
-        EngineLoadArgs args = { .device_state_fd = -EBADF, .lazy = true, .adopt = true, .keep_order = !snapshot->managed };
+        EngineLoadArgs args = {
+                .device_state_fd = -EBADF, .lazy = true, .adopt = true, .keep_order = !snapshot->managed
+        };
         int r;
 
         if (!qemu)
-                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is not running"), snapshot->domain->name);
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is not running"),
+                                 snapshot->domain->name);
         r = image_fd = take_image(snapshot, reterr);
         if (r < 0)
                 return r;
@@ -116,9 +121,11 @@ void snapshot_lazy_complete(Snapshot *snapshot) {
 static void lazy_give_up(Snapshot *snapshot, const GError *why) {
         Domain *domain = snapshot->domain;
 
-        log_debug("domain '%s' is ended: its memory cannot be read from '%s': %s", domain->name, snapshot->path, why ? why->message : "?");
+        log_debug("domain '%s' is ended: its memory cannot be read from '%s': %s", domain->name, snapshot->path,
+                  why ? why->message : "?");
         snapshot_stats_complete(snapshot, false);
-        (void) guest_end(snapshot->context->guests, domain, 0, VIR_DOMAIN_SHUTOFF_CRASHED, VIR_DOMAIN_EVENT_STOPPED_CRASHED, NULL);
+        (void) guest_end(snapshot->context->guests, domain, 0, VIR_DOMAIN_SHUTOFF_CRASHED,
+                         VIR_DOMAIN_EVENT_STOPPED_CRASHED, NULL);
         snapshot_end(snapshot);
 }
 
@@ -147,5 +154,6 @@ static void give_up_fiber(void *userdata) {
 
 void snapshot_lazy_failed(Snapshot *snapshot, bool gone) {
         if (!snapshot->guest_exited)
-                fiber_start(snapshot->context->guests->event, "lazy", gone ? replace_fiber : give_up_fiber, snapshot_ref(snapshot));
+                fiber_start(snapshot->context->guests->event, "lazy", gone ? replace_fiber : give_up_fiber,
+                            snapshot_ref(snapshot));
 }

@@ -13,14 +13,16 @@
 
 static void parse_id(const char *text, unsigned char *ret_id) {
         for (unsigned i = 0; text && strlen(text) == 2 * IMAGE_ID_BYTES && i < IMAGE_ID_BYTES; i++)
-                ret_id[i] = (unsigned char) (g_ascii_xdigit_value(text[2 * i]) << 4 | g_ascii_xdigit_value(text[2 * i + 1]));
+                ret_id[i] = (unsigned char) (g_ascii_xdigit_value(text[2 * i]) << 4 |
+                                             g_ascii_xdigit_value(text[2 * i + 1]));
 }
 
 static void go_on(Snapshot *snapshot, int reason, int detail) {
         Domain *domain = snapshot->domain;
         g_autoptr(GError) error = NULL;
 
-        if (snapshot->run && domain->state == VIR_DOMAIN_PAUSED && guest_run(snapshot->context->guests, domain, reason, detail, &error) < 0)
+        if (snapshot->run && domain->state == VIR_DOMAIN_PAUSED &&
+            guest_run(snapshot->context->guests, domain, reason, detail, &error) < 0)
                 log_debug("domain '%s' cannot be resumed after a restart: %s", domain->name, error->message);
 }
 
@@ -28,7 +30,8 @@ static void recover_save(Snapshot *snapshot) {
         Domain *domain = snapshot->domain;
 
         if (snapshot->phase == SNAPSHOT_PHASE_NAMING && snapshot_file_is(snapshot->path, snapshot->image_id)) {
-                guest_end(snapshot->context->guests, domain, 0, VIR_DOMAIN_SHUTOFF_SAVED, VIR_DOMAIN_EVENT_STOPPED_SAVED, NULL);
+                guest_end(snapshot->context->guests, domain, 0, VIR_DOMAIN_SHUTOFF_SAVED,
+                          VIR_DOMAIN_EVENT_STOPPED_SAVED, NULL);
                 return;
         }
         if (snapshot->temporary)
@@ -41,7 +44,8 @@ static void recover_restore(Snapshot *snapshot) {
         Domain *domain = snapshot->domain;
 
         if (snapshot->phase < SNAPSHOT_PHASE_RESUMING) {
-                guest_end(snapshot->context->guests, domain, 0, VIR_DOMAIN_SHUTOFF_FAILED, VIR_DOMAIN_EVENT_STOPPED_FAILED, NULL);
+                guest_end(snapshot->context->guests, domain, 0, VIR_DOMAIN_SHUTOFF_FAILED,
+                          VIR_DOMAIN_EVENT_STOPPED_FAILED, NULL);
                 return;
         }
         if (snapshot->lazy) {
@@ -71,7 +75,8 @@ void snapshot_recover(SnapshotContext *context, Domain *domain) {
                 guest_drop_if_gone(context->guests, domain);
                 return;
         }
-        log_debug("domain '%s': settling a job with image '%s' in phase '%s'", domain->name, path, snapshot_phase_to_string(phase));
+        log_debug("domain '%s': settling a job with image '%s' in phase '%s'", domain->name, path,
+                  snapshot_phase_to_string(phase));
         if (snapshot_new(context, domain, json_get_bool(saved, "restore", false), path, &made, NULL) < 0)
                 return;
         snapshot = snapshot_ref(made);

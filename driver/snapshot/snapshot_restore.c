@@ -3,14 +3,15 @@
 /*
  * Theory of operation
  *
- *   QEMU waits for a stream ─► the engine loads memory, then hands over the device state ─► QEMU has loaded it ─► status file: RESUMING ─► the guest runs ─►
- *   a managed save is removed
+ *   QEMU waits for a stream ─► the engine loads memory, then hands over the device state ─► QEMU has loaded it ─►
+ * status file: RESUMING ─► the guest runs ─► a managed save is removed
  *
- * Lazily, memory is not loaded before the device state: the engine answers the faults of QEMU and of the guest from the image, and reads the rest once the
- * guest runs. The call returns then; the job (phase LAZY) goes on until everything is there.
+ * Lazily, memory is not loaded before the device state: the engine answers the faults of QEMU and of the guest from the
+ * image, and reads the rest once the guest runs. The call returns then; the job (phase LAZY) goes on until everything
+ * is there.
  *
- * Up to RESUMING the guest belongs to the image: any failure ends the QEMU that was to have it, and the image is as it was. Once it has run, its disks have
- * moved on, and the image must not be used again.
+ * Up to RESUMING the guest belongs to the image: any failure ends the QEMU that was to have it, and the image is as it
+ * was. Once it has run, its disks have moved on, and the image must not be used again.
  */
 
 #include <errno.h>
@@ -46,7 +47,10 @@ static int restore_load(Snapshot *snapshot, int image_fd, GError **reterr) {
         Domain *domain = snapshot->domain;
         g_autoptr(Qemu) qemu = qemu_ref(domain->qemu);
         _cleanup_fd_ int qemu_end = -EBADF, engine_end = -EBADF;
-        EngineLoadArgs args = { .image_fd = image_fd, .qemu_pid = qemu_pid(qemu), .uffd = qemu_uffd(qemu, 1), .keep_order = !snapshot->managed };
+        EngineLoadArgs args = { .image_fd = image_fd,
+                                .qemu_pid = qemu_pid(qemu),
+                                .uffd = qemu_uffd(qemu, 1),
+                                .keep_order = !snapshot->managed };
         g_autofree EngineRamBlock *blocks = NULL;
         g_autoptr(GArray) tables = NULL;
         int pair[2], r;
@@ -88,17 +92,20 @@ static int restore_resume(Snapshot *snapshot, bool asked_paused, GError **reterr
 
         r = snapshot_set_phase(snapshot, SNAPSHOT_PHASE_RESUMING);
         if (r < 0)
-                return error_set_errno(reterr, r, _("the state of domain '%s' cannot be saved, so it is not restored"), domain->name);
+                return error_set_errno(reterr, r, _("the state of domain '%s' cannot be saved, so it is not restored"),
+                                       domain->name);
         domain_emit_lifecycle(domain, guests->bus, VIR_DOMAIN_EVENT_STARTED, VIR_DOMAIN_EVENT_STARTED_RESTORED);
         if (snapshot->run)
-                return guest_run(guests, domain, VIR_DOMAIN_RUNNING_RESTORED, VIR_DOMAIN_EVENT_RESUMED_FROM_SNAPSHOT, reterr);
+                return guest_run(guests, domain, VIR_DOMAIN_RUNNING_RESTORED, VIR_DOMAIN_EVENT_RESUMED_FROM_SNAPSHOT,
+                                 reterr);
         domain_set_state(domain, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_USER);
         domain_emit_lifecycle(domain, guests->bus, VIR_DOMAIN_EVENT_SUSPENDED,
                               asked_paused ? VIR_DOMAIN_EVENT_SUSPENDED_PAUSED : VIR_DOMAIN_EVENT_SUSPENDED_RESTORED);
         return 0;
 }
 
-int snapshot_restore(SnapshotContext *context, Domain *domain, DomainDef *def, const SnapshotRestoreArgs *args, GError **reterr) {
+int snapshot_restore(SnapshotContext *context, Domain *domain, DomainDef *def, const SnapshotRestoreArgs *args,
+                     GError **reterr) {
         g_autoptr(ImageReader) reader = NULL;
         g_autoptr(Snapshot) snapshot = NULL;
         Snapshot *made = NULL;
@@ -149,7 +156,8 @@ int snapshot_restore(SnapshotContext *context, Domain *domain, DomainDef *def, c
         snapshot_set_phase(snapshot, SNAPSHOT_PHASE_LAZY);
         /* An engine that has ended meanwhile is replaced by another one. */
         if (engine_load_rest(snapshot->engine, &error) < 0)
-                log_debug("domain '%s': the rest of its memory is not being read yet: %s", domain->name, error->message);
+                log_debug("domain '%s': the rest of its memory is not being read yet: %s", domain->name,
+                          error->message);
         g_clear_error(&error);
         return 0;
 }

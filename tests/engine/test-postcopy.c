@@ -279,7 +279,8 @@ static bool switch_broken(Job *job) {
         return true;
 }
 
-/* Cut after so many bytes, wherever that is; again after recovery, and then no more. Returns whether the guest moved. */
+/* Cut after so many bytes, wherever that is; again after recovery, and then no more. Returns whether the guest
+ * moved. */
 static bool cut_at(uint64_t bytes) {
         Job job;
         Proxy proxy = { 0 };
@@ -355,9 +356,11 @@ static void listen_both(Job *job, Comeback *comeback) {
 static void come_back(Job *job, Comeback *comeback) {
         g_autoptr(GError) error = NULL;
         const EngineCallbacks *callbacks = job_callbacks();
-        int r = engine_attach(fiber_event(), comeback->source_path, "source", callbacks, job, &job->source.engine, &error);
+        int r = engine_attach(fiber_event(), comeback->source_path, "source", callbacks, job, &job->source.engine,
+                              &error);
         if (r >= 0)
-                r = engine_attach(fiber_event(), comeback->dest_path, "dest", callbacks, job, &job->dest.engine, &error);
+                r = engine_attach(fiber_event(), comeback->dest_path, "dest", callbacks, job, &job->dest.engine,
+                                  &error);
         if (r < 0)
                 fail_msg("%s", error->message);
         assert_true(engine_is_source(job->source.engine));

@@ -14,8 +14,9 @@
  * that an answer which was under way while the guest moved is never taken for another's.
  *
  *         ping                         fill MIB [SPARSE_MIB [SEED]]         write PAGES_PER_SEC WSS_MIB (0: as fast as
- * it can) probe (reads random pages of the filled area) probed (ends that; reads by log2 of nanoseconds) stop                         flip (next stage of the sparse area) verify stats heartbeat MSEC (0: none) disk
- * DEVICE MIB THREADS diskverify                   poweroff                             reboot crash
+ * it can) probe (reads random pages of the filled area) probed (ends that; reads by log2 of nanoseconds) stop flip
+ * (next stage of the sparse area) verify stats heartbeat MSEC (0: none) disk DEVICE MIB THREADS diskverify poweroff
+ * reboot crash
  *
  * ACPI's power button, which is what `virsh shutdown` presses, powers off.
  */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Missing and minor faults of shared memory, answered from outside: what postcopy and lazy restore rest on (docs/postcopy-engine.md). */
+/* Missing and minor faults of shared memory, answered from outside: what postcopy and lazy restore rest on
+ * (docs/postcopy-engine.md). */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -102,7 +103,8 @@ static void test_punched(void **state) {
         size_t mapped;
         assert_int_equal(map_pages(3, 1, &mapped), 0);
         assert_int_equal(guest_read(&guest, 3), 4);
-        assert_int_equal(fallocate(guest.memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 3 * GUEST_PAGE, GUEST_PAGE), 0);
+        assert_int_equal(fallocate(guest.memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 3 * GUEST_PAGE, GUEST_PAGE),
+                         0);
         guest_write_begin(&guest, 3, 1);
         assert_int_equal(next_fault(), 3);
 }

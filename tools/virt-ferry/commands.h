@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * The commands of virt-ferry, each in a file of its name. argv[0] is the command's name, the rest its options and arguments; each reads
- * them with getopt_long() (optind is 0 when it is called) and answers --help. They return the process's exit status: 0 done, 1 failed
- * (with a sentence on stderr), 2 bad usage.
+ * The commands of virt-ferry, each in a file of its name. argv[0] is the command's name, the rest its options and
+ * arguments; each reads them with getopt_long() (optind is 0 when it is called) and answers --help. They return the
+ * process's exit status: 0 done, 1 failed (with a sentence on stderr), 2 bad usage.
  */
 
 #define VIRT_FERRY_FAILED 1

@@ -58,7 +58,9 @@ static int count_block(const ImageReader *reader, unsigned index, Counts *ret_co
                         return image_reader_error(reader, index, i, r, reterr);
                 counts.pages += image_chunk_pages(&chunk);
                 counts.chunks += chunk.pages != 0;
-                counts.stored_bytes += chunk.kind == IMAGE_CHUNK_PLACE ? image_chunk_pages(&chunk) * (uint64_t) IMAGE_PAGE_BYTES : chunk.stored_bytes;
+                counts.stored_bytes += chunk.kind == IMAGE_CHUNK_PLACE
+                                               ? image_chunk_pages(&chunk) * (uint64_t) IMAGE_PAGE_BYTES
+                                               : chunk.stored_bytes;
         }
         *ret_counts = counts;
         return 0;
@@ -95,8 +97,10 @@ static int run_info(const char *path, char **arguments, GError **reterr) {
                 int r = count_block(reader, i, &counts, reterr);
                 if (r < 0)
                         return r;
-                printf(_("RAM block '%s': %" PRIu64 " MiB, %" PRIu64 " MiB in the image, which take %" PRIu64 " MiB of the file\n"), block->id,
-                       block->size_bytes / MIB, counts.pages * IMAGE_PAGE_BYTES / MIB, counts.stored_bytes / MIB);
+                printf(_("RAM block '%s': %" PRIu64 " MiB, %" PRIu64 " MiB in the image, which take %" PRIu64
+                         " MiB of the file\n"),
+                       block->id, block->size_bytes / MIB, counts.pages * IMAGE_PAGE_BYTES / MIB,
+                       counts.stored_bytes / MIB);
         }
         return 0;
 }
@@ -139,7 +143,8 @@ static int run_verify(const char *path, char **arguments, GError **reterr) {
         if (r >= 0)
                 r = image_reader_check_device(reader, reterr);
         if (r >= 0)
-                printf(_("'%s' is whole: %" PRIu64 " pages and the device state are as they were written\n"), path, pages);
+                printf(_("'%s' is whole: %" PRIu64 " pages and the device state are as they were written\n"), path,
+                       pages);
         return r;
 }
 
@@ -148,7 +153,8 @@ static int extract_device(const ImageReader *reader, int fd, GError **reterr) {
         int r = image_reader_check_device(reader, reterr);
         ssize_t n;
 
-        for (uint64_t at = 0; r >= 0 && (n = image_reader_device(reader, at, bytes, COPY_BYTES)) != 0; at += (uint64_t) n) {
+        for (uint64_t at = 0; r >= 0 && (n = image_reader_device(reader, at, bytes, COPY_BYTES)) != 0;
+             at += (uint64_t) n) {
                 r = n < 0 ? (int) n : fd_write_all(fd, bytes, (size_t) n);
                 if (r < 0)
                         return error_set_errno(reterr, r, _("cannot copy the device state"));
@@ -164,10 +170,12 @@ static int extract_block(const ImageReader *reader, const char *id, int fd, GErr
                 if (strcmp(block->id, id) != 0)
                         continue;
                 if (ftruncate(fd, (off_t) block->size_bytes) < 0)
-                        return error_set_errno(reterr, errno, _("cannot make a file of %" PRIu64 " bytes"), block->size_bytes);
+                        return error_set_errno(reterr, errno, _("cannot make a file of %" PRIu64 " bytes"),
+                                               block->size_bytes);
                 return read_block(reader, i, fd, &pages, reterr);
         }
-        return error_set(reterr, VIR_ERR_INVALID_ARG, _("the image has no part '%s': 'xml', 'device' and its RAM blocks can be extracted"), id);
+        return error_set(reterr, VIR_ERR_INVALID_ARG,
+                         _("the image has no part '%s': 'xml', 'device' and its RAM blocks can be extracted"), id);
 }
 
 static int run_extract(const char *path, char **arguments, GError **reterr) {
@@ -209,18 +217,23 @@ int virt_ferry_snapshot(int argc, char **argv) {
         for (int c; (c = getopt_long(argc, argv, "", options, NULL)) >= 0;) {
                 if (c != 'h')
                         return VIRT_FERRY_USAGE;
-                printf(_("Usage: virt-ferry snapshot info IMAGE\n"
-                         "       virt-ferry snapshot verify IMAGE\n"
-                         "       virt-ferry snapshot extract IMAGE PART OUTPUT\n\n"
-                         "Looks at an image that 'virsh save' or 'virsh managedsave' has written, checks all of it against its checksums, or\n"
-                         "copies a part of it: 'xml' (the definition), 'device' (QEMU's device state), or a RAM block by its name. An\n"
-                         "OUTPUT of '-' is standard output.\n\n"
-                         "  --help  show this help\n"));
+                printf(_(
+                        "Usage: virt-ferry snapshot info IMAGE\n"
+                        "       virt-ferry snapshot verify IMAGE\n"
+                        "       virt-ferry snapshot extract IMAGE PART OUTPUT\n\n"
+                        "Looks at an image that 'virsh save' or 'virsh managedsave' has written, checks all of it "
+                        "against its checksums, or\n"
+                        "copies a part of it: 'xml' (the definition), 'device' (QEMU's device state), or a RAM block "
+                        "by its name. An\n"
+                        "OUTPUT of '-' is standard output.\n\n"
+                        "  --help  show this help\n"));
                 return EXIT_SUCCESS;
         }
         for (size_t i = 0; optind < argc && i < G_N_ELEMENTS(actions); i++)
                 if (strcmp(argv[optind], actions[i].name) == 0 && argc - optind - 2 == actions[i].n_arguments)
-                        return actions[i].run(argv[optind + 1], argv + optind + 2, &error) < 0 ? complain(argv[optind + 1], error) : EXIT_SUCCESS;
+                        return actions[i].run(argv[optind + 1], argv + optind + 2, &error) < 0
+                                       ? complain(argv[optind + 1], error)
+                                       : EXIT_SUCCESS;
         fprintf(stderr, "%s\n", _("virt-ferry: snapshot: bad usage; 'virt-ferry snapshot --help' explains"));
         return VIRT_FERRY_USAGE;
 }

@@ -3,8 +3,8 @@
 /*
  * virt-ferry watch: a live view of all migration jobs, over D-Bus.
  *
- * Signals only say that something is new; what there is comes from GetManagedObjects, at most MAX_PER_SECOND times a second. So nothing is missed
- * and nothing piles up, however slow the terminal is.
+ * Signals only say that something is new; what there is comes from GetManagedObjects, at most MAX_PER_SECOND times a
+ * second. So nothing is missed and nothing piles up, however slow the terminal is.
  */
 
 #include <errno.h>
@@ -87,8 +87,8 @@ static int read_objects(sd_bus_message *reply, GPtrArray *jobs) {
 static int fetch(Watch *watch, GPtrArray *jobs) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
         sd_bus_message *call = NULL, *reply = NULL;
-        int r = sd_bus_message_new_method_call(watch->bus, &call, BUS_NAME, BUS_ROOT, "org.freedesktop.DBus.ObjectManager",
-                                               "GetManagedObjects");
+        int r = sd_bus_message_new_method_call(watch->bus, &call, BUS_NAME, BUS_ROOT,
+                                               "org.freedesktop.DBus.ObjectManager", "GetManagedObjects");
 
         if (r >= 0)
                 r = sd_bus_call(watch->bus, call, REPLY_USEC, &error, &reply);
@@ -129,7 +129,9 @@ static void show_screen(const GPtrArray *jobs) {
         if (jobs->len == 0)
                 g_string_append(screen, _("No migration has been seen yet.\n"));
         else
-                g_string_append_printf(screen, ngettext("\n%u migration running.\n", "\n%u migrations running.\n", running), running);
+                g_string_append_printf(screen,
+                                       ngettext("\n%u migration running.\n", "\n%u migrations running.\n", running),
+                                       running);
         fputs(screen->str, stdout);
         fflush(stdout);
 }
@@ -218,7 +220,8 @@ static int follow(Watch *watch) {
 
 static int usage(FILE *out, int status) {
         fputs(_("Usage: virt-ferry watch [OPTION...]\n\n"
-                "Shows the migrations of this host as they go, until it is interrupted: on a terminal as a screen, otherwise\n"
+                "Shows the migrations of this host as they go, until it is interrupted: on a terminal as a screen, "
+                "otherwise\n"
                 "as lines, one for each change.\n\n"
                 "  -j, --json     print a JSON object for each change\n"
                 "  -o, --once     show what there is, finished ones too, and exit\n"
@@ -241,8 +244,9 @@ static int watch_connect(Watch *watch, bool session) {
 
 int virt_ferry_watch(int argc, char **argv) {
         static const struct option options[] = {
-                { "json", no_argument, NULL, 'j' },    { "once", no_argument, NULL, 'o' }, { "wait", no_argument, NULL, 'w' },
-                { "session", no_argument, NULL, 's' }, { "help", no_argument, NULL, 'h' }, { 0 },
+                { "json", no_argument, NULL, 'j' }, { "once", no_argument, NULL, 'o' },
+                { "wait", no_argument, NULL, 'w' }, { "session", no_argument, NULL, 's' },
+                { "help", no_argument, NULL, 'h' }, { 0 },
         };
         Watch watch = { .terminal = isatty(STDOUT_FILENO) };
         bool session = false;

@@ -171,7 +171,8 @@ static char *what_now(const WatchJob *job) {
         if (*job->error)
                 return g_strdup(job->error);
         if (!watch_job_running(job) && job->blackout_usec > 0)
-                return g_strdup_printf(_("the guest stood still for %.1f ms"), (double) job->blackout_usec / USEC_PER_MSEC);
+                return g_strdup_printf(_("the guest stood still for %.1f ms"),
+                                       (double) job->blackout_usec / USEC_PER_MSEC);
         if (job->paused)
                 return g_strdup(_("paused by a user"));
         return *job->decision ? g_strdup_printf("%s: %s", job->decision, job->reason) : g_strdup("");
@@ -181,29 +182,32 @@ char *watch_job_line(const WatchJob *job) {
         g_autofree char *now = what_now(job);
 
         if (!watch_job_running(job))
-                return g_strdup_printf(_("%s %s: %s after %.1f s, %.0f MiB sent%s%s"), job->domain, job->direction, job->phase,
-                                       (double) job->elapsed_usec / USEC_PER_SEC, mib(job->transferred_bytes), *now ? "; " : "",
-                                       now);
+                return g_strdup_printf(_("%s %s: %s after %.1f s, %.0f MiB sent%s%s"), job->domain, job->direction,
+                                       job->phase, (double) job->elapsed_usec / USEC_PER_SEC,
+                                       mib(job->transferred_bytes), *now ? "; " : "", now);
         return g_strdup_printf(
-                _("%s %s: %s %u %%, round %llu, pending %.1f MiB (precopy %.1f, postcopy %.1f, stopcopy %.1f), %.1f MiB/s, dirty %.1f MiB/s%s%s"),
+                _("%s %s: %s %u %%, round %llu, pending %.1f MiB (precopy %.1f, postcopy %.1f, stopcopy %.1f), %.1f "
+                  "MiB/s, dirty %.1f MiB/s%s%s"),
                 job->domain, job->direction, job->phase, watch_job_percent(job), (unsigned long long) job->round,
                 mib(job->pending_bytes), mib(job->precopy_bytes), mib(job->postcopy_bytes), mib(job->stopcopy_bytes),
                 mib(job->bandwidth), mib(job->dirty_rate), *now ? "; " : "", now);
 }
 
 char *watch_job_screen(const WatchJob *job, unsigned columns) {
-        unsigned percent = watch_job_percent(job), width = CLAMP(columns / 3, 10, BAR_MAX), full = percent * width / 100;
+        unsigned percent = watch_job_percent(job), width = CLAMP(columns / 3, 10, BAR_MAX),
+                 full = percent * width / 100;
         g_autofree char *now = what_now(job), *done = g_strnfill(full, '#'), *left = g_strnfill(width - full, '.');
         GString *text = g_string_new(NULL);
 
-        g_string_append_printf(text, "%-20s %-3s %-16s [%s%s] %3u %%  %.0f s\n", job->domain, job->direction, job->phase, done, left,
-                               percent, (double) job->elapsed_usec / USEC_PER_SEC);
+        g_string_append_printf(text, "%-20s %-3s %-16s [%s%s] %3u %%  %.0f s\n", job->domain, job->direction,
+                               job->phase, done, left, percent, (double) job->elapsed_usec / USEC_PER_SEC);
         if (watch_job_running(job))
-                g_string_append_printf(text,
-                                       _("    round %llu, pending %.1f MiB (precopy %.1f, postcopy %.1f, stopcopy %.1f), %.1f MiB/s, dirty %.1f MiB/s\n"),
-                                       (unsigned long long) job->round, mib(job->pending_bytes), mib(job->precopy_bytes),
-                                       mib(job->postcopy_bytes), mib(job->stopcopy_bytes), mib(job->bandwidth),
-                                       mib(job->dirty_rate));
+                g_string_append_printf(
+                        text,
+                        _("    round %llu, pending %.1f MiB (precopy %.1f, postcopy %.1f, stopcopy %.1f), %.1f MiB/s, "
+                          "dirty %.1f MiB/s\n"),
+                        (unsigned long long) job->round, mib(job->pending_bytes), mib(job->precopy_bytes),
+                        mib(job->postcopy_bytes), mib(job->stopcopy_bytes), mib(job->bandwidth), mib(job->dirty_rate));
         if (*now)
                 g_string_append_printf(text, "    %s\n", now);
         return g_string_free(text, FALSE);

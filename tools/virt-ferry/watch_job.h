@@ -24,7 +24,8 @@ typedef struct WatchJob {
 void watch_job_free(WatchJob *job);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(WatchJob, watch_job_free)
 
-/* Reads a{sv}; properties that are not known, or have another type, are passed over. *ret_job is the caller's. 0 or negative errno. */
+/* Reads a{sv}; properties that are not known, or have another type, are passed over. *ret_job is the caller's. 0 or
+ * negative errno. */
 int watch_job_read(sd_bus_message *message, WatchJob **ret_job);
 
 bool watch_job_running(const WatchJob *job);
