@@ -83,7 +83,7 @@ class Link(Disturbed):
             with self.subTest(point=point):
                 code, output = self.disturb(point, lambda number=number: self.bed.cut(self.bed.hosts[number % 2]))
                 self.bed.mend()
-                self.check_stayed(code, output, 'lost|connection|timed? ?out|silent|unreachable|reach|answer')
+                self.check_stayed(code, output, 'lost|connection|timed? ?out|silent|unreachable|reach|route|answer')
 
     def test_cut_in_later_rounds(self):
         self.alpha_downtime(1)
