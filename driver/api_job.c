@@ -168,9 +168,7 @@ int driver_migrate_get_max_downtime(DriverClient *client, const unsigned char *u
 }
 
 /* Sets what applies to the running job as well, if it is in that part of the migration. */
-static int set_running_speed(Migration *migration, bool postcopy, uint64_t limited_mib, GError **reterr) {
-        uint64_t bytes = limited_mib * MIB;
-
+static int set_running_speed(Migration *migration, bool postcopy, GError **reterr) {
         if (postcopy)
                 migration->params.postcopy_bandwidth_mib = 0;
         else
@@ -179,9 +177,10 @@ static int set_running_speed(Migration *migration, bool postcopy, uint64_t limit
                 return 0;
         if (postcopy && migration->params.flags & VIR_MIGRATE_POSTCOPY && !migration->engine_failed &&
             migration->phase >= MIGRATION_PHASE_PRECOPY && migration->phase <= MIGRATION_PHASE_POSTCOPY)
-                return engine_source_set_postcopy_bandwidth(migration->engine, bytes, reterr);
+                return engine_source_set_postcopy_bandwidth(migration->engine, migration_postcopy_speed_limit(migration),
+                                                            reterr);
         if (!postcopy && migration->phase == MIGRATION_PHASE_PRECOPY && !migration->paused)
-                return engine_source_set_bandwidth(migration->engine, bytes, reterr);
+                return engine_source_set_bandwidth(migration->engine, migration_speed_limit(migration), reterr);
         return 0;
 }
 
@@ -207,7 +206,7 @@ int driver_migrate_set_max_speed(DriverClient *client, const unsigned char *uuid
         else
                 domain->max_speed_mib = limited;
         guest_save(&client->driver->guests, domain);
-        return domain->migration ? set_running_speed(domain->migration, postcopy, limited, reterr) : 0;
+        return domain->migration ? set_running_speed(domain->migration, postcopy, reterr) : 0;
 }
 
 int driver_migrate_get_max_speed(DriverClient *client, const unsigned char *uuid, uint64_t *ret_mib_per_sec,

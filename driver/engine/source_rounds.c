@@ -137,8 +137,8 @@ static int pause_sender(Source *source, uint64_t usec) {
  * have to be received while the guest is stopped, and would count as sent when the bandwidth is measured.
  */
 static int drain(Source *source, uint32_t round) {
-        uint64_t start = clock_monotonic_usec(),
-                 until = start + (source->args.idle_timeout_usec ?: SOURCE_TIMEOUT_USEC), now = start;
+        uint64_t start = clock_monotonic_usec(), timeout = source->args.idle_timeout_usec ?: SOURCE_TIMEOUT_USEC;
+        uint64_t until = start + timeout, now = start, queued = UINT64_MAX;
         int r = frame_send(source->channel, WIRE_MARK, round, NULL, 0);
         if (r < 0)
                 return r;
@@ -152,8 +152,12 @@ static int drain(Source *source, uint32_t round) {
                 now = clock_monotonic_usec();
                 if (over)
                         break;
-                /* The socket's queue moves as long as the destination receives at all. */
-                if (now >= until && channel_queued_bytes(source->channel) > 0)
+                /* The socket's queue moves as long as the destination receives at all, however slow the link is. */
+                uint64_t left = channel_queued_bytes(source->channel);
+                if (left < queued)
+                        until = now + timeout;
+                queued = left;
+                if (now >= until && left > 0)
                         return -ETIMEDOUT;
                 r = frame_send_keepalive(source->channel);
                 if (r < 0)

@@ -160,6 +160,9 @@ int migration_set_phase(Migration *migration, MigrationPhase phase) {
         log_debug("migration of '%s': %s -> %s", domain->name, migration_phase_to_string(migration->phase),
                   migration_phase_to_string(phase));
         migration->phase = phase;
+        /* Nobody knows how long these last; others need not wait for it. */
+        if (phase == MIGRATION_PHASE_UNKNOWN || phase == MIGRATION_PHASE_POSTCOPY_PAUSED)
+                slots_release(migration);
         if (domain->migration != migration)
                 return 0;
         domain->handing_over =

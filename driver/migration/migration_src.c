@@ -33,7 +33,7 @@
 #include "driver/qemu/qmp.h"
 
 #define PRIVATE_RAM_MAX 64 /* blocks of QEMU's own that are looked at */
-#define STOP_AND_COPY_USEC (120 * USEC_PER_SEC)
+#define STOP_AND_COPY_USEC (120 * USEC_PER_SEC) /* or four times what is expected */
 #define DEVICE_STATE_USEC (60 * USEC_PER_SEC)
 #define READY_USEC (30 * USEC_PER_SEC)
 #define COMMIT_USEC (10 * USEC_PER_SEC)
@@ -297,10 +297,21 @@ static int src_wait(Migration *migration, const bool *flag, uint64_t timeout_use
 static int src_pause(Migration *migration, GError **reterr) {
         Domain *domain = migration->domain;
 
-        migration->stopped_here =
-                migration->stopped_here || domain->state == VIR_DOMAIN_RUNNING || domain->changing_run_state;
+        bool runs = domain->state == VIR_DOMAIN_RUNNING || domain->changing_run_state;
+
+        migration->stopped_here = migration->stopped_here || runs;
+        /* Without --live that is long before the last copy; a guest that was paused anyway has no downtime. */
+        if (runs && migration->stopped_usec == 0)
+                migration->stopped_usec = clock_monotonic_usec();
         return guest_pause(migration->context->guests, domain, VIR_DOMAIN_PAUSED_MIGRATION,
                            VIR_DOMAIN_EVENT_SUSPENDED_MIGRATED, reterr);
+}
+
+/* A policy may stop the guest with any amount left; a peer that has gone silent ends it much earlier. */
+static uint64_t src_copy_timeout(const Migration *migration) {
+        uint64_t expected_usec = migration->decision.expected_downtime_usec;
+
+        return expected_usec < UINT64_MAX / 4 ? MAX(STOP_AND_COPY_USEC, 4 * expected_usec) : UINT64_MAX / 4;
 }
 
 static int src_stop_and_copy(Migration *migration, GError **reterr) {
@@ -321,7 +332,6 @@ static int src_stop_and_copy(Migration *migration, GError **reterr) {
         /* A writer that waits for its turn would hold up QEMU's stop. */
         if (migration->history.throttle_percent > 0)
                 (void) migration_throttle(migration, 0);
-        migration->stopped_usec = clock_monotonic_usec();
         r = src_pause(migration, reterr);
         if (r >= 0)
                 r = storage_src_finish(migration, reterr);
@@ -330,7 +340,7 @@ static int src_stop_and_copy(Migration *migration, GError **reterr) {
                 r = qmp_migrate_fd(qemu_monitor(qemu), qemu_end, reterr);
         qemu_end = fd_close(qemu_end);
         if (r >= 0)
-                r = engine_source_stop_and_copy(migration->engine, engine_end, migration->postcopy, STOP_AND_COPY_USEC,
+                r = engine_source_stop_and_copy(migration->engine, engine_end, migration->postcopy, src_copy_timeout(migration),
                                                 reterr);
         engine_end = fd_close(engine_end);
         if (r >= 0)

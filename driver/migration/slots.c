@@ -18,7 +18,8 @@ static void share_one(Domain *domain) {
         g_autoptr(Migration) migration = NULL;
         g_autoptr(GError) error = NULL;
 
-        if (!domain->migration || domain->migration->incoming || domain->migration->phase != MIGRATION_PHASE_PRECOPY)
+        if (!domain->migration || domain->migration->incoming || domain->migration->phase != MIGRATION_PHASE_PRECOPY ||
+            domain->migration->paused)
                 return;
         migration = migration_ref(domain->migration);
         if (engine_source_set_bandwidth(migration->engine, migration_speed_limit(migration), &error) < 0)

@@ -283,7 +283,10 @@ int storage_src_finish(Migration *migration, GError **reterr) {
         for (unsigned i = 0; r >= 0 && i < storage->n_disks; i++) {
                 g_autofree char *job = job_name(storage->disks[i].target);
 
-                r = qmp_mirror_end(qemu_monitor(qemu), job, false, reterr);
+                /* As with memory, the last of it ignores the limit. */
+                r = migration_speed_limit(migration) > 0 ? qmp_mirror_set_speed(qemu_monitor(qemu), job, 0, reterr) : 0;
+                if (r >= 0)
+                        r = qmp_mirror_end(qemu_monitor(qemu), job, false, reterr);
         }
         if (r >= 0)
                 r = wait_ended(qemu, storage->n_disks, reterr);

@@ -139,6 +139,13 @@ void qmp_mirrors_free(QmpMirror *mirrors, unsigned n) {
         g_free(mirrors);
 }
 
+int qmp_mirror_set_speed(Monitor *monitor, const char *job, uint64_t bytes_per_sec, GError **reterr) {
+        json_object *arguments = json_add_string(json_object_new_object(), "device", job);
+
+        json_add_uint64(arguments, "speed", bytes_per_sec);
+        return call(monitor, "block-job-set-speed", arguments, reterr);
+}
+
 int qmp_mirror_end(Monitor *monitor, const char *job, bool force, GError **reterr) {
         json_object *arguments = json_add_string(json_object_new_object(), "device", job);
 

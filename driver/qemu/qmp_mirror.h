@@ -49,6 +49,8 @@ typedef struct QmpMirror {
 /* All mirror jobs there are, an array of n; qmp_mirrors_free(). */
 int qmp_query_mirrors(Monitor *monitor, QmpMirror **ret_mirrors, unsigned *ret_n, GError **reterr);
 void qmp_mirrors_free(QmpMirror *mirrors, unsigned n);
+/* bytes_per_sec 0: no limit any more. */
+int qmp_mirror_set_speed(Monitor *monitor, const char *job, uint64_t bytes_per_sec, GError **reterr);
 /* Ends a job: with force at once; else, if it is ready, when both sides are equal. Returns before it has ended. */
 int qmp_mirror_end(Monitor *monitor, const char *job, bool force, GError **reterr);
 /* Breaks the connection of a job, so that it fails at once instead of waiting for an answer. */
