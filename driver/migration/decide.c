@@ -24,6 +24,8 @@
 
 #define OVERHEAD_USEC (12 * USEC_PER_MSEC) /* stop, load devices, resume, before anything was measured: 8-18 ms */
 #define OVERHEAD_MIN_USEC (2 * USEC_PER_MSEC)
+#define OVERHEAD_MAX_USEC (100 * USEC_PER_MSEC)
+#define LEARN_SENDING_USEC (50 * USEC_PER_MSEC) /* a longer last copy hides what the rest took */
 #define DEVICE_STATE_BYTES (512 * KIB) /* the engine's own estimate */
 #define DEVICE_STATE_MIN_BYTES (64 * KIB)
 #define WAKE_USEC (1 * USEC_PER_SEC)
@@ -52,6 +54,7 @@ static void apply_flags(Migration *migration) {
                         config->throttle_max = 99;
                 if (params->throttle_initial > 0)
                         config->throttle_initial = params->throttle_initial;
+                config->throttle_max = MAX(config->throttle_max, params->throttle_initial);
                 if (params->throttle_increment > 0)
                         config->throttle_increment = params->throttle_increment;
         }
@@ -177,6 +180,15 @@ static bool decided_by_user(Migration *migration, PolicyAction *ret_action) {
         return true;
 }
 
+/* What could not be set must not leave an earlier throttle behind. */
+static int set_throttle(Migration *migration, unsigned percent, unsigned before) {
+        int r = migration_throttle(migration, percent);
+
+        if (r < 0 && before > 0 && percent > 0)
+                (void) migration_throttle(migration, 0);
+        return r;
+}
+
 /* Asks the policy until it wants nothing more from this moment. 1: the guest shall be stopped. */
 static int ask(Migration *migration, PolicyAction *ret_action, GError **reterr) {
         bool news = migration->news;
@@ -188,13 +200,14 @@ static int ask(Migration *migration, PolicyAction *ret_action, GError **reterr) 
                 policy_add(&migration->policy, &migration->history, &round);
         }
         for (;;) {
+                unsigned throttle = migration->history.throttle_percent;
                 PolicyDecision decision = policy_decide(&migration->policy, &migration->history);
 
                 /* In the middle of a round only what ends it is news. */
                 if (!news && decision.action == POLICY_CONTINUE)
                         return 0;
                 if (decision.action == POLICY_THROTTLE &&
-                    migration_throttle(migration, decision.throttle_percent) < 0) {
+                    set_throttle(migration, decision.throttle_percent, throttle) < 0) {
                         policy_cannot(&migration->history, POLICY_THROTTLE);
                         continue;
                 }
@@ -202,6 +215,10 @@ static int ask(Migration *migration, PolicyAction *ret_action, GError **reterr) 
                 switch (decision.action) {
                 case POLICY_RAISE_DOWNTIME:
                         continue;
+                case POLICY_THROTTLE:
+                        if (decision.reason == POLICY_REASON_THROTTLE_EASED)
+                                continue;
+                        return 0;
                 case POLICY_STOP_AND_COPY:
                 case POLICY_SWITCH_TO_POSTCOPY:
                         *ret_action = decision.action;
@@ -254,13 +271,19 @@ static void learn_device_state(Migration *migration) {
 }
 
 void decide_learn(Migration *migration) {
-        uint64_t *overhead = &migration->context->overhead_usec, sending, measured;
+        uint64_t *overhead = &migration->context->overhead_usec, was = *overhead ?: OVERHEAD_USEC;
+        uint64_t expected = migration->decision.expected_downtime_usec, blackout = migration->blackout_usec;
+        uint64_t scan = migration->history.last.scan_usec, rest, measured;
 
         learn_device_state(migration);
-        if (migration->blackout_usec == 0 || migration->decision.action != POLICY_STOP_AND_COPY ||
-            migration->decision.expected_downtime_usec == UINT64_MAX)
+        if (blackout == 0 || migration->decision.action != POLICY_STOP_AND_COPY || expected == UINT64_MAX)
                 return;
-        sending = migration->decision.expected_downtime_usec - migration->policy.overhead_usec;
-        measured = MAX(migration->blackout_usec > sending ? migration->blackout_usec - sending : 0, OVERHEAD_MIN_USEC);
-        *overhead = *overhead == 0 ? measured : (*overhead * 3 + measured) / 4;
+        /* A guest that was paused before has no switchover, and disks end their copy within the blackout. */
+        if (migration->decision.reason == POLICY_REASON_PAUSED || migration->storage.n_disks > 0)
+                return;
+        rest = expected > migration->policy.overhead_usec ? expected - migration->policy.overhead_usec : 0;
+        if (rest > scan && rest - scan >= LEARN_SENDING_USEC)
+                return;
+        measured = blackout > rest ? blackout - rest : 0;
+        *overhead = (was * 3 + CLAMP(measured, OVERHEAD_MIN_USEC, OVERHEAD_MAX_USEC)) / 4;
 }

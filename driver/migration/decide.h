@@ -18,7 +18,8 @@ void decide_note(Migration *migration, const EngineStats *stats, bool idle);
 /* Source: waits until the guest shall be stopped. *ret_action: STOP_AND_COPY or SWITCH_TO_POSTCOPY. The first failure
  * ends it, and ABORT is one. Fiber. */
 int decide_precopy(Migration *migration, PolicyAction *ret_action, GError **reterr);
-/* Source: the migration has succeeded; what its switchover took is what the next one's is expected to take. */
+/* Source: the migration has succeeded; what its switchover took is what the next one's is expected to take. A long last
+ * copy, a paused guest and copied disks teach nothing about that. */
 void decide_learn(Migration *migration);
 
 /* The decision in words, with numbers; owned by the caller. */

@@ -111,7 +111,7 @@ static void add_pending(ParamList *list, const Migration *migration, const Engin
         add_ullong(list, "ferry.pending.precopy_bytes", over ? 0 : stats->precopy_bytes);
         add_ullong(list, "ferry.pending.postcopy_bytes", over ? 0 : stats->postcopy_bytes);
         add_ullong(list, "ferry.pending.stopcopy_bytes", over ? 0 : stats->stopcopy_bytes);
-        if (migration->engine && engine_modules(migration->engine))
+        if (!over && migration->engine && engine_modules(migration->engine))
                 add_string(list, "ferry.pending.modules", engine_modules(migration->engine));
         add_ullong(list, "ferry.scan_usec", stats->scan_usec);
         if (stats->final_scan_usec > 0)

@@ -164,7 +164,7 @@ typedef struct Case {
         PolicyHistory *history;
         const PolicyRound *round;
         uint64_t expected_usec;
-        bool can_postcopy, at_minimum, short_enough;
+        bool can_postcopy, at_minimum, short_enough, within_limit;
 } Case;
 
 static PolicyDecision decision_new(const Case *the, PolicyAction action, PolicyReason reason) {
@@ -182,10 +182,17 @@ static PolicyDecision go_on(const Case *the, PolicyReason reason) {
 }
 
 /* A configured last action; postcopy that is not possible becomes a stop. */
+static PolicyAction last_action(const Case *the, PolicyAction action) {
+        return action == POLICY_SWITCH_TO_POSTCOPY && !the->can_postcopy ? POLICY_STOP_AND_COPY : action;
+}
+
+/* Nothing stops the guest above a limit that the user has named. */
+static bool may_finish(const Case *the, PolicyAction action) {
+        return last_action(the, action) != POLICY_STOP_AND_COPY || !the->config->downtime_fixed || the->within_limit;
+}
+
 static PolicyDecision finish(const Case *the, PolicyAction action, PolicyReason reason) {
-        if (action == POLICY_SWITCH_TO_POSTCOPY && !the->can_postcopy)
-                action = POLICY_STOP_AND_COPY;
-        return decision_new(the, action, reason);
+        return decision_new(the, last_action(the, action), reason);
 }
 
 static PolicyDecision below_limit(const Case *the) {
@@ -311,7 +318,9 @@ static bool rounds_in_time(const Case *the) {
 static PolicyDecision decide_deadline(const Case *the) {
         const PolicyHistory *history = the->history;
         const PolicyRound *round = the->round;
-        uint64_t left = the->config->deadline_usec - round->elapsed_usec;
+        PolicyAction action = the->config->deadline_action;
+        uint64_t deadline = the->config->deadline_usec;
+        uint64_t left = round->elapsed_usec < deadline ? deadline - round->elapsed_usec : 0;
         uint64_t need = percent_of(the->expected_usec, 100 + DEADLINE_MARGIN_PERCENT) + DEADLINE_MARGIN_USEC;
         PolicyDecision decision;
 
@@ -319,9 +328,11 @@ static PolicyDecision decide_deadline(const Case *the) {
         if (round->sample == POLICY_SAMPLE_ROUND)
                 need += policy_remaining_usec(round);
 
-        /* In the first pass nothing has converged yet: stopping then would be the longest blackout of all. */
-        if (need >= left && (round->number > 1 || the->can_postcopy))
-                return finish(the, the->config->deadline_action, POLICY_REASON_DEADLINE_NEAR);
+        /* In the first pass nothing has converged yet: stopping then would be the longest blackout of all. Giving up
+         * takes no time: that waits for the deadline itself. */
+        if (need >= left && (round->number > 1 || the->can_postcopy) && action != POLICY_ABORT &&
+            may_finish(the, action))
+                return finish(the, action, POLICY_REASON_DEADLINE_NEAR);
         if (round->sample != POLICY_SAMPLE_ROUND || rounds_in_time(the))
                 return go_on(the, POLICY_REASON_IN_TIME);
         if (history->without_gain > 0 && raise_limit(the))
@@ -342,7 +353,7 @@ static PolicyDecision last_resort(const Case *the) {
 
         if (the->can_postcopy && config->postcopy_after_round == 0)
                 action = POLICY_SWITCH_TO_POSTCOPY;
-        if (action == POLICY_CONTINUE || (action == POLICY_STOP_AND_COPY && config->downtime_fixed))
+        if (action == POLICY_CONTINUE || !may_finish(the, action))
                 return go_on(the, POLICY_REASON_ABOVE_LIMIT);
         if (config->stall_limit > 0) {
                 if (the->history->stalls < config->stall_limit)
@@ -379,6 +390,14 @@ static PolicyDecision above_limit(const Case *the) {
         return last_resort(the);
 }
 
+/* More rounds bring nothing: that ends it, unless even so the limit is one that must be kept. Where nothing was ever
+ * sent, nothing better will be known later. */
+static bool idle_ends(const Case *the) {
+        bool strict = the->config->downtime_fixed || the->config->kind == POLICY_MINIMAL_DOWNTIME;
+
+        return !strict || the->within_limit || the->expected_usec == UINT64_MAX;
+}
+
 PolicyDecision policy_decide(const PolicyConfig *config, PolicyHistory *history) {
         const PolicyRound *round = &history->last;
         Case the = {
@@ -396,17 +415,21 @@ PolicyDecision policy_decide(const PolicyConfig *config, PolicyHistory *history)
 
         if (history->limit_usec == 0)
                 history->limit_usec = config->downtime_usec;
-        if (round->sample == POLICY_SAMPLE_IDLE)
-                return decision_new(&the, POLICY_STOP_AND_COPY, POLICY_REASON_IDLE);
-        if (the.expected_usec == UINT64_MAX)
-                return go_on(&the, POLICY_REASON_NO_BANDWIDTH);
+        if (history->throttle_percent > config->throttle_max)
+                return throttle(&the, config->throttle_max, POLICY_REASON_THROTTLE_EASED);
         the.short_enough = the.expected_usec - fixed_usec <= fixed_usec / 4;
         /* A limit below the fixed part cannot be met; what can be done is to add nothing to it. */
-        if (round_ended &&
-            (the.expected_usec <= history->limit_usec || (the.short_enough && config->kind != POLICY_MINIMAL_DOWNTIME)))
+        the.within_limit = the.expected_usec <= history->limit_usec ||
+                           (the.short_enough && config->kind != POLICY_MINIMAL_DOWNTIME);
+        if (round->sample == POLICY_SAMPLE_IDLE && idle_ends(&the))
+                return decision_new(&the, POLICY_STOP_AND_COPY, POLICY_REASON_IDLE);
+        if (round_ended && the.within_limit)
                 return below_limit(&the);
-        if (config->deadline_usec > 0 && round->elapsed_usec >= config->deadline_usec)
+        if (config->deadline_usec > 0 && round->elapsed_usec >= config->deadline_usec &&
+            may_finish(&the, config->deadline_action))
                 return finish(&the, config->deadline_action, POLICY_REASON_DEADLINE);
+        if (the.expected_usec == UINT64_MAX)
+                return go_on(&the, POLICY_REASON_NO_BANDWIDTH);
         if (round_ended && the.can_postcopy && config->postcopy_after_round > 0 &&
             history->rounds >= config->postcopy_after_round)
                 return decision_new(&the, POLICY_SWITCH_TO_POSTCOPY, POLICY_REASON_ONE_ROUND);

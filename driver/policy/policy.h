@@ -7,7 +7,8 @@
  *
  * Life: policy_config_init() with a built-in policy, changed by policy_config_set() (policy_config.h); a zeroed
  * PolicyHistory. For each round policy_add() folds it into the history, and policy_decide() says what to do, as often
- * as it answers RAISE_DOWNTIME. The caller does it, or says with policy_cannot() that it cannot.
+ * as it answers RAISE_DOWNTIME, or THROTTLE because of THROTTLE_EASED. The caller does it, or says with policy_cannot()
+ * that it cannot.
  */
 
 #include <stdbool.h>
@@ -68,7 +69,7 @@ typedef struct PolicyConfig {
         unsigned downtime_reach_percent;
         PolicyScheduleStep schedule[POLICY_SCHEDULE_MAX]; /* instead of the ramp, where n_schedule > 0 */
         unsigned n_schedule;
-        bool downtime_fixed;             /* the user named the limit: nothing exceeds it */
+        bool downtime_fixed;             /* the user named the limit: no stop exceeds it, not at the deadline either */
 
         /* what a stall is */
         uint64_t stall_window_usec;      /* progress is measured against rounds that ended at least so long ago */
@@ -123,6 +124,7 @@ typedef enum PolicyReason {
         POLICY_REASON_RAMP,            /* stalled, or it is time: the next step of the limit */
         POLICY_REASON_THROTTLE_BEGIN,
         POLICY_REASON_THROTTLE_MORE,
+        POLICY_REASON_THROTTLE_EASED,  /* the configuration has changed, and allows less, or no throttle (0 percent) */
         POLICY_REASON_THROTTLED,       /* waits for what throttling brings */
         POLICY_REASON_ONE_ROUND,       /* postcopy after so many rounds, as configured */
         POLICY_REASON_STALLED,         /* all else has failed */
@@ -175,12 +177,14 @@ typedef struct PolicyHistory {
 /* Folds the moment into the history. */
 void policy_add(const PolicyConfig *config, PolicyHistory *history, const PolicyRound *round);
 /* Decides from the history, which must have a moment. Deterministic. The limit and the throttle that it decides count
- * as done, so it can be asked again for the same moment: after RAISE_DOWNTIME it should be. */
+ * as done, so it can be asked again for the same moment: after RAISE_DOWNTIME and THROTTLE_EASED it should be. */
 PolicyDecision policy_decide(const PolicyConfig *config, PolicyHistory *history);
 
-/* The caller could not do it (THROTTLE, SWITCH_TO_POSTCOPY): it will not be asked for again. */
+/* The caller could not do it (THROTTLE, SWITCH_TO_POSTCOPY): it will not be asked for again. No throttle is in force
+ * from now on: one that was there must be lifted by the caller. */
 void policy_cannot(PolicyHistory *history, PolicyAction action);
-/* The configuration has changed in mid-job, e.g. migrate-setmaxdowntime: the limit begins anew. */
+/* The configuration has changed in mid-job, e.g. migrate-setmaxdowntime: the limit begins anew. A throttle in force
+ * stays as far as the new configuration allows it. */
 void policy_reconfigured(PolicyHistory *history);
 
 /* Overhead and scan, plus all that is pending over the bandwidth, microseconds; UINT64_MAX without a bandwidth. */

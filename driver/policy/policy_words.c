@@ -34,6 +34,7 @@ static const char *const reasons[_POLICY_REASON_MAX] = {
         [POLICY_REASON_RAMP] = "rounds do not get below the limit: the next step of the ramp",
         [POLICY_REASON_THROTTLE_BEGIN] = "rounds have stalled: the guest's writers are slowed down",
         [POLICY_REASON_THROTTLE_MORE] = "rounds have stalled although writers are slowed down: slower still",
+        [POLICY_REASON_THROTTLE_EASED] = "the policy has changed: the guest's writers are slowed down less, or no more",
         [POLICY_REASON_THROTTLED] = "the guest's writers are slowed down, and it helps",
         [POLICY_REASON_ONE_ROUND] = "the rounds that come before postcopy are done",
         [POLICY_REASON_STALLED] = "rounds have stalled, and nothing else is left to try",

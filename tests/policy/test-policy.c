@@ -134,6 +134,43 @@ static void test_idle_guest_stops(void **state) {
         assert_int_equal(job.history.n, 0);
 }
 
+/* Where the limit must be kept, an idle guest with a large device state goes on until the deadline. */
+static void test_idle_above_a_kept_limit(void **state) {
+        Job job = job_new("minimal-downtime deadline.seconds=60");
+
+        job.round.stopcopy_bytes = 100 * MIB;
+        assert_int_equal(job_sample(&job, POLICY_SAMPLE_IDLE, SEC, 0), POLICY_CONTINUE);
+        assert_int_equal(job.decision.reason, POLICY_REASON_ABOVE_LIMIT);
+        assert_int_equal(job_sample(&job, POLICY_SAMPLE_IDLE, 60 * SEC, 0), POLICY_ABORT);
+        job = job_new("balanced");
+        job.round.stopcopy_bytes = 100 * MIB;
+        assert_int_equal(job_sample(&job, POLICY_SAMPLE_IDLE, SEC, 0), POLICY_STOP_AND_COPY);
+        job.config.downtime_fixed = true;
+        job_ask(&job);
+        assert_int_equal(job.decision.action, POLICY_CONTINUE);
+        job.config.downtime_usec = 2 * SEC;
+        policy_reconfigured(&job.history);
+        job_ask(&job);
+        assert_int_equal(job.decision.action, POLICY_STOP_AND_COPY);
+        assert_int_equal(job.decision.reason, POLICY_REASON_IDLE);
+        /* Nothing was ever sent: it will not be known better. */
+        job = job_new("minimal-downtime");
+        job.round.bandwidth_bytes_per_sec = 0;
+        job.round.stopcopy_bytes = MIB;
+        assert_int_equal(job_sample(&job, POLICY_SAMPLE_IDLE, SEC, 0), POLICY_STOP_AND_COPY);
+}
+
+/* A link that carries nothing does not suspend the deadline. */
+static void test_deadline_without_bandwidth(void **state) {
+        Job job = job_new("minimal-downtime deadline.seconds=60");
+
+        job.round.bandwidth_bytes_per_sec = 0;
+        assert_int_equal(job_sample(&job, POLICY_SAMPLE_ESTIMATE, 59 * SEC, GIB), POLICY_CONTINUE);
+        assert_int_equal(job.decision.reason, POLICY_REASON_NO_BANDWIDTH);
+        assert_int_equal(job_sample(&job, POLICY_SAMPLE_ESTIMATE, 60 * SEC, GIB), POLICY_ABORT);
+        assert_int_equal(job.decision.reason, POLICY_REASON_DEADLINE);
+}
+
 /* A limit below the fixed overhead cannot be met; what can be done is to add nothing to it. */
 static void test_limit_below_overhead(void **state) {
         Job job = job_new("balanced downtime.initial=1");
@@ -312,6 +349,30 @@ static void test_throttle_enough(void **state) {
         assert_int_equal(job.decision.reason, POLICY_REASON_THROTTLED);
 }
 
+/* A configuration that allows less, in mid-job. */
+static void test_throttle_eased(void **state) {
+        Job job = job_new("balanced throttle.initial=50");
+
+        for (unsigned i = 1; i <= 6; i++)
+                job_round(&job, i * SEC, 1000 * MIB);
+        assert_int_equal(job.decision.throttle_percent, 50);
+        job.config.throttle_max = 30;
+        policy_reconfigured(&job.history);
+        assert_int_equal(job_sample(&job, POLICY_SAMPLE_ESTIMATE, 7 * SEC, 900 * MIB), POLICY_THROTTLE);
+        assert_int_equal(job.decision.reason, POLICY_REASON_THROTTLE_EASED);
+        assert_int_equal(job.decision.throttle_percent, 30);
+        job_ask(&job);
+        assert_int_equal(job.decision.action, POLICY_CONTINUE);
+        job.config.throttle_max = 0;
+        policy_reconfigured(&job.history);
+        job_ask(&job);
+        assert_int_equal(job.decision.action, POLICY_THROTTLE);
+        assert_int_equal(job.decision.throttle_percent, 0);
+        job_ask(&job);
+        assert_int_equal(job.decision.action, POLICY_CONTINUE);
+        assert_int_equal(job.history.throttle_percent, 0);
+}
+
 static void test_without_throttle(void **state) {
         Job job = job_new("balanced");
 
@@ -416,6 +477,38 @@ static void test_deadline_near(void **state) {
         assert_int_equal(job_sample(&job, POLICY_SAMPLE_ESTIMATE, SEC, 20 * GIB), POLICY_SWITCH_TO_POSTCOPY);
 }
 
+/* Giving up takes no time: it waits for the deadline itself. */
+static void test_deadline_abort(void **state) {
+        Job job = job_new("deadline deadline.seconds=30 deadline.action=abort throttle.max=0");
+
+        assert_int_equal(job_run(&job, GIB, 1000.0 * MIB, 400 * MIB, 600 * SEC), POLICY_ABORT);
+        assert_int_equal(job.decision.reason, POLICY_REASON_DEADLINE);
+        assert_in_range(job.history.last.elapsed_usec, 30 * SEC, 35 * SEC);
+}
+
+/* A stop at the deadline, or shortly before, keeps the user's limit; postcopy comes in time. */
+static void test_deadline_fixed_limit(void **state) {
+        static const char *const policies[] = { "deadline deadline.seconds=30", "balanced deadline.seconds=30" };
+
+        for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+                Job job = job_new(policies[i]);
+
+                job.config.downtime_fixed = true;
+                for (unsigned j = 1; j <= 60; j++) {
+                        PolicyAction action = job_round(&job, j * SEC, 400 * MIB);
+
+                        assert_true(action == POLICY_CONTINUE || action == POLICY_THROTTLE);
+                }
+                assert_int_equal(job.raised, 0);
+                assert_int_equal(job_round(&job, 61 * SEC, 10 * MIB), POLICY_STOP_AND_COPY);
+                assert_true(job.decision.expected_downtime_usec <= job.decision.limit_usec);
+                job = job_new(policies[i]);
+                job.config.downtime_fixed = true;
+                job.config.postcopy = true;
+                assert_int_equal(job_sample(&job, POLICY_SAMPLE_ESTIMATE, 30 * SEC, GIB), POLICY_SWITCH_TO_POSTCOPY);
+        }
+}
+
 /* migrate-setmaxdowntime: nothing raises it or stops the guest above it. */
 static void test_fixed_limit(void **state) {
         Job job = job_new("never-throttle");
@@ -447,6 +540,8 @@ int main(void) {
                 cmocka_unit_test(test_expected_downtime),
                 cmocka_unit_test(test_without_bandwidth),
                 cmocka_unit_test(test_idle_guest_stops),
+                cmocka_unit_test(test_idle_above_a_kept_limit),
+                cmocka_unit_test(test_deadline_without_bandwidth),
                 cmocka_unit_test(test_limit_below_overhead),
                 cmocka_unit_test(test_history_is_bounded),
                 cmocka_unit_test(test_stall),
@@ -459,6 +554,7 @@ int main(void) {
                 cmocka_unit_test(test_schedule_by_time),
                 cmocka_unit_test(test_throttle_converges),
                 cmocka_unit_test(test_throttle_enough),
+                cmocka_unit_test(test_throttle_eased),
                 cmocka_unit_test(test_without_throttle),
                 cmocka_unit_test(test_postcopy_last),
                 cmocka_unit_test(test_postcopy_policy),
@@ -466,6 +562,8 @@ int main(void) {
                 cmocka_unit_test(test_never_throttle),
                 cmocka_unit_test(test_deadline),
                 cmocka_unit_test(test_deadline_near),
+                cmocka_unit_test(test_deadline_abort),
+                cmocka_unit_test(test_deadline_fixed_limit),
                 cmocka_unit_test(test_fixed_limit),
                 cmocka_unit_test(test_deterministic),
         };

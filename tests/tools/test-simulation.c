@@ -63,6 +63,12 @@ static void test_dirty_bytes(void **state) {
         assert_true(simulation_dirty_bytes(&guest, 6 * USEC_PER_SEC, USEC_PER_SEC, 0) < 1);
         assert_true(fabs(simulation_dirty_bytes(&guest, 5 * USEC_PER_SEC / 2, USEC_PER_SEC, 0) / (5.0 * MIB) - 1) <
                     0.02);
+        /* Thousands of them, beginning within a cycle, and with one that comes only once. */
+        guest.sets[0].bytes = 1024 * GIB;
+        assert_true(fabs(simulation_dirty_bytes(&guest, USEC_PER_SEC / 2, 20000 * USEC_PER_SEC, 0) /
+                         (100000.0 * MIB) - 1) < 0.1);
+        guest.first_again = 1;
+        assert_true(fabs(simulation_dirty_bytes(&guest, 0, 10001 * USEC_PER_SEC, 0) / (100000.0 * MIB) - 1) < 0.1);
 }
 
 static void test_idle_guest(void **state) {

@@ -42,16 +42,39 @@ static const SimulationPhase *phase_at(const SimulationGuest *guest, uint64_t wh
         return &guest->phases[i];
 }
 
+/* Takes as many whole cycles as there are out of a time that begins in the part that comes again. Returns what is
+ * written in them. */
+static double written_in_cycles(const SimulationGuest *guest, uint64_t when_usec, uint64_t *usec) {
+        uint64_t before = 0, cycle = 0, times;
+        double bytes = 0;
+
+        for (unsigned i = 0; i < guest->n_phases; i++) {
+                if (i < guest->first_again) {
+                        before += guest->phases[i].usec;
+                        continue;
+                }
+                cycle += guest->phases[i].usec;
+                bytes += guest->phases[i].writes_per_sec * (double) guest->phases[i].usec / 1e6;
+        }
+        if (when_usec < before || cycle == 0)
+                return 0;
+        times = *usec / cycle;
+        *usec %= cycle;
+        return (double) times * bytes;
+}
+
 /* Bytes written, however often the same. A long time is not walked through phase by phase. */
 static double written_bytes(const SimulationGuest *guest, uint64_t when_usec, uint64_t usec,
                             unsigned throttle_percent) {
         double bytes = 0;
 
-        for (unsigned i = 0; usec > 0; i++) {
+        while (usec > 0) {
+                const SimulationPhase *phase;
                 uint64_t left;
-                const SimulationPhase *phase = phase_at(guest, when_usec, &left);
 
-                if (left > usec || i > 4 * SIMULATION_PHASES_MAX)
+                bytes += written_in_cycles(guest, when_usec, &usec);
+                phase = phase_at(guest, when_usec, &left);
+                if (left > usec)
                         left = usec;
                 bytes += phase->writes_per_sec * (double) left / 1e6;
                 when_usec += left;
@@ -157,9 +180,13 @@ static bool run_round(Run *run, PolicyRound *round, PolicyDecision *ret_decision
                  full = sending_usec((double) round->pending_bytes, bandwidth) + 2 * run->link->latency_usec;
         unsigned throttle = run->history.throttle_percent;
         PolicyDecision inside = { 0 };
-        uint64_t usec = look_inside(run, round, bandwidth, full, &inside), sent;
+        uint64_t usec, sent;
         double dirty;
 
+        /* With nothing to send the engine waits until there is something. */
+        if (round->sample == POLICY_SAMPLE_IDLE && full < TICK_USEC)
+                full = TICK_USEC;
+        usec = look_inside(run, round, bandwidth, full, &inside);
         sent = usec < full ? (uint64_t) ((double) usec * bandwidth / 1e6) : round->pending_bytes;
         dirty = simulation_dirty_bytes(run->guest, begin, usec, throttle);
         run->now_usec += usec + scan_usec(run);
