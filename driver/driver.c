@@ -326,11 +326,11 @@ void driver_quiesce(Driver *driver, uint64_t timeout_usec) {
                         fiber_cond_broadcast(&domain->migration->changed);
                         continue;
                 }
-                /* Too late to be cancelled is soon over. */
-                if (domain->migration && !domain->migration->incoming)
-                        migration_src_abort(domain->migration, NULL);
-                else if (domain->migration)
+                /* Too late to be cancelled is soon over; in UNKNOWN an abort would be an operator's word. */
+                if (domain->migration && domain->migration->incoming)
                         migration_dst_client_gone(domain->migration);
+                else if (domain->migration && domain->migration->phase < MIGRATION_PHASE_COMMITTING)
+                        migration_src_abort(domain->migration, NULL);
                 if (domain->snapshot)
                         snapshot_abort(domain->snapshot, NULL);
         }

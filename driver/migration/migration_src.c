@@ -611,13 +611,30 @@ void migration_src_client_gone(Migration *unowned) {
                           error->message);
 }
 
+/* An operator says in UNKNOWN that the destination does not run the guest. The engine may know better: that COMMIT has
+ * arrived, or that its answer is still to come. */
+static bool src_engine_lets_go(Migration *migration) {
+        g_autoptr(GError) error = NULL;
+
+        if (!migration->engine || migration->engine_gone || migration->abandoned)
+                return true;
+        if (engine_source_cancel(migration->engine, &error) != -EREMOTEIO)
+                return true;
+        log_debug("migration of '%s' is not given up: %s", migration->domain->name, error->message);
+        return false;
+}
+
 int migration_src_abort(Migration *unowned, GError **reterr) {
         g_autoptr(Migration) migration = migration_ref(unowned);
 
-        if (migration->phase == MIGRATION_PHASE_UNKNOWN && !migration->running) {
+        if (migration->phase == MIGRATION_PHASE_UNKNOWN && !migration->running && src_engine_lets_go(migration) &&
+            migration->phase == MIGRATION_PHASE_UNKNOWN && !migration->running) {
                 src_give_up(migration, NULL);
                 return 0;
         }
+        /* It was settled meanwhile. */
+        if (migration->phase == MIGRATION_PHASE_FAILED || migration->abandoned)
+                return 0;
         if (migration->phase == MIGRATION_PHASE_POSTCOPY || migration->phase == MIGRATION_PHASE_POSTCOPY_PAUSED)
                 return error_set(
                         reterr, VIR_ERR_OPERATION_INVALID,

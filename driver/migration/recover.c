@@ -91,10 +91,16 @@ static bool recover_source_postcopy(Migration *migration, const MigrationContext
         if (postcopy_src_attach(migration))
                 return true;
         if (migration->engine) {
-                engine_source_cancel(migration->engine, NULL);
+                EngineState state = engine_state(migration->engine);
+                bool early = state == ENGINE_STATE_FAILED || (state > ENGINE_STATE_IDLE && state < ENGINE_STATE_READY);
+                bool cancelled = engine_source_cancel(migration->engine, NULL) >= 0;
+
                 engine_end(migration->engine);
                 migration->engine = engine_unref(migration->engine);
-                migration->phase = MIGRATION_PHASE_STOP_AND_COPY;
+                /* Otherwise COMMIT may be out. An engine that was cancelled, or heard that the destination has given
+                 * the guest up, has the last word. */
+                if (state == ENGINE_STATE_CANCELLED || (!postcopy_is_entered(migration) && (cancelled || early)))
+                        migration->phase = MIGRATION_PHASE_STOP_AND_COPY;
         }
         recover_end_helper(context->engine_helper, helper);
         if (migration->phase != MIGRATION_PHASE_POSTCOPY && migration->phase != MIGRATION_PHASE_POSTCOPY_PAUSED)

@@ -197,6 +197,18 @@ class BeforeCommit(Handover):
         self.assert_unknown()
         self.settle_here()
 
+    def test_source_daemon_is_stopped(self):
+        """A normal stop of the daemon is nobody's word that the destination does not run the guest."""
+        self.hold(wire.COMMIT)
+        self.proxy.cut()
+        self.assertNotEqual(self.end(), 0)
+        self.assert_unknown()
+        self.source.stop()
+        self.source.start()
+        self.assert_unknown()
+        self.assert_not_running_at_source()
+        self.settle_here()
+
     def test_source_daemon_and_commit_arrives(self):
         self.hold(wire.COMMIT)
         os.kill(self.process.pid, signal.SIGSTOP)  # or it would tell the destination first
@@ -338,9 +350,11 @@ class AfterAck(Handover):
         self.assert_not_running_at_source()
 
     def test_late_running(self):
-        """The source settles by itself when RUNNING comes after all."""
+        """The source settles by itself when RUNNING comes after all; until then nobody gets the guest back there."""
         qemu = self.slow_start()
         self.nobody_asks()
+        self.assertRegex(self.source.refused('domjobabort', self.NAME), 'destination has it')
+        self.assert_not_running_at_source()
         os.kill(qemu, signal.SIGCONT)
         self.assert_moved(None)
 
