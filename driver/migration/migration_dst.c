@@ -70,6 +70,7 @@ static bool dst_settle_commit(Migration *migration, const GError *why) {
             engine_dest_refuse(migration->engine, why ? why->message : NULL, &committed, NULL) >= 0)
                 return committed;
         /* It cannot be asked any more; but it has written down what it acknowledged. */
+        migration->engine_gone = true;
         engine_end(migration->engine);
         return migration_was_committed(migration->commit_path);
 }
@@ -329,6 +330,7 @@ int migration_dst_address_args(const MigrationContext *context, const MigrationP
 static int dst_start_engine(Migration *migration, unsigned *ret_port, GError **reterr) {
         MigrationContext *context = migration->context;
         Domain *domain = migration->domain;
+        g_autoptr(Qemu) qemu = domain->qemu ? qemu_ref(domain->qemu) : NULL;
         g_auto(MigrationAddress) address = { 0 };
         g_autofree EngineRamBlock *blocks = NULL;
         g_autoptr(GArray) tables = NULL;
@@ -336,6 +338,9 @@ static int dst_start_engine(Migration *migration, unsigned *ret_port, GError **r
         EngineDestArgs args = { .uffd = -1 };
         int r;
 
+        if (!qemu)
+                return error_set(reterr, VIR_ERR_OPERATION_FAILED,
+                                 _("QEMU of domain '%s' ended during the migration; see its log"), domain->name);
         r = migration_dst_address_args(context, &migration->params, &address, &args, reterr);
         if (r < 0)
                 return r;
@@ -351,17 +356,17 @@ static int dst_start_engine(Migration *migration, unsigned *ret_port, GError **r
                 return error_set_errno(reterr, errno, _("cannot write to '%s'"), migration->commit_path);
         args.commit_fd = commit_fd;
         args.device_state_fd = migration->engine_state_fd;
-        blocks = migration_ram_blocks(qemu_ram(domain->qemu), &args.n_blocks);
+        blocks = migration_ram_blocks(qemu_ram(qemu), &args.n_blocks);
         args.blocks = blocks;
         if (migration->params.flags & VIR_MIGRATE_POSTCOPY) {
-                tables = postcopy_open_tables(domain, blocks, args.n_blocks, reterr);
+                tables = postcopy_open_tables(qemu, blocks, args.n_blocks, reterr);
                 if (!tables)
                         return -EIO;
                 args.postcopy = true;
-                args.qemu_pid = qemu_pid(domain->qemu);
-                args.uffd = qemu_uffd(domain->qemu, 1);
+                args.qemu_pid = qemu_pid(qemu);
+                args.uffd = qemu_uffd(qemu, 1);
         }
-        r = engine_new(context->guests->event, context->engine_helper, domain->name, qemu_log_fd(domain->qemu),
+        r = engine_new(context->guests->event, context->engine_helper, domain->name, qemu_log_fd(qemu),
                        &migration_engine_callbacks, migration, &migration->engine, reterr);
         if (r >= 0)
                 r = guest_scope(context->guests, domain, "job", engine_pid(migration->engine), reterr);

@@ -247,19 +247,22 @@ static unsigned src_private_ram(Migration *migration, uint64_t sizes[static PRIV
 static int src_engine_start(Migration *migration, const MigrationCookie *cookie, GError **reterr) {
         Domain *domain = migration->domain;
         MigrationContext *context = migration->context;
+        g_autoptr(Qemu) qemu = domain->qemu ? qemu_ref(domain->qemu) : NULL;
         g_auto(MigrationAddress) address = { 0 };
         g_autofree EngineRamBlock *blocks = NULL;
         uint64_t private_sizes[PRIVATE_RAM_MAX];
         EngineSourceArgs args = { 0 };
         int r;
 
+        if (!qemu)
+                return src_not_running(domain, reterr);
         r = migration_src_engine_args(migration, cookie, &address, &blocks, &args, reterr);
         if (r < 0)
                 return r;
         args.device_state_estimate_bytes = context->device_state_bytes;
         args.n_private_ram = src_private_ram(migration, private_sizes);
         args.private_ram_sizes = private_sizes;
-        r = engine_new(context->guests->event, context->engine_helper, domain->name, qemu_log_fd(domain->qemu),
+        r = engine_new(context->guests->event, context->engine_helper, domain->name, qemu_log_fd(qemu),
                        &migration_engine_callbacks, migration, &migration->engine, reterr);
         if (r >= 0)
                 r = guest_scope(context->guests, domain, "job", engine_pid(migration->engine), reterr);

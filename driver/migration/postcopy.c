@@ -58,12 +58,12 @@ static void close_fd(void *fd) {
         fd_close(*(int *) fd);
 }
 
-GArray *postcopy_open_tables(const Domain *domain, EngineRamBlock *blocks, unsigned n_blocks, GError **reterr) {
+GArray *postcopy_open_tables(Qemu *qemu, EngineRamBlock *blocks, unsigned n_blocks, GError **reterr) {
         g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
 
         g_array_set_clear_func(fds, close_fd);
         for (unsigned i = 0; i < n_blocks; i++) {
-                int fd = qemu_open_table(domain->qemu, i, reterr);
+                int fd = qemu_open_table(qemu, i, reterr);
 
                 if (fd < 0)
                         return NULL;
@@ -98,15 +98,16 @@ int postcopy_keep_engine(Migration *migration, GError **reterr) {
 int postcopy_new_engine(Migration *migration, GError **reterr) {
         MigrationContext *context = migration->context;
         Domain *domain = migration->domain;
+        g_autoptr(Qemu) qemu = domain->qemu ? qemu_ref(domain->qemu) : NULL;
         g_autoptr(GError) error = NULL;
         int r;
 
-        if (!domain->qemu)
+        if (!qemu)
                 return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is not running"), domain->name);
         if (migration->engine)
                 engine_end(migration->engine);
         migration->engine = engine_unref(migration->engine);
-        r = engine_new(context->guests->event, context->engine_helper, domain->name, qemu_log_fd(domain->qemu),
+        r = engine_new(context->guests->event, context->engine_helper, domain->name, qemu_log_fd(qemu),
                        &migration_engine_callbacks, migration, &migration->engine, reterr);
         if (r < 0)
                 return r;
@@ -195,7 +196,7 @@ void postcopy_on_complete(Engine *engine, const EngineStats *stats, void *userda
 }
 
 void postcopy_on_paused(Engine *engine, const GError *error, void *userdata) {
-        Migration *migration = userdata;
+        g_autoptr(Migration) migration = migration_ref(userdata); /* it may be ended here */
 
         if (migration->engine != engine)
                 return;
@@ -221,7 +222,9 @@ void postcopy_on_resumed(Engine *engine, void *userdata) {
         fiber_cond_broadcast(&migration->changed);
 }
 
-void postcopy_on_failed(Migration *migration, const GError *error, bool gone) {
+void postcopy_on_failed(Migration *unowned, const GError *error, bool gone) {
+        g_autoptr(Migration) migration = migration_ref(unowned); /* it may be ended here */
+
         log_debug("migration of '%s' in postcopy lost its helper: %s", migration->domain->name, error->message);
         migration->engine_gone = migration->engine_gone || gone;
         migration->engine_failed = true;

@@ -20,9 +20,9 @@
  * OPERATION_UNSUPPORTED says what to set or to leave out. */
 int postcopy_check_host(const MigrationCookie *cookie, GError **reterr);
 
-/* Opens the page tables of the domain's RAM (making them if they are not there) and puts them into blocks. Returns the
+/* Opens the page tables of the guest's RAM (making them if they are not there) and puts them into blocks. Returns the
  * descriptors, for the caller to close with g_array_unref() once the engine has its copies; NULL with an error. */
-GArray *postcopy_open_tables(const Domain *domain, EngineRamBlock *blocks, unsigned n_blocks, GError **reterr);
+GArray *postcopy_open_tables(Qemu *qemu, EngineRamBlock *blocks, unsigned n_blocks, GError **reterr);
 /* Removes them and the helper's socket. Harmless if there are none. */
 void postcopy_remove_files(const Domain *domain);
 

@@ -21,25 +21,26 @@
 int postcopy_dst_adopt(Migration *migration, bool running, GError **reterr) {
         MigrationContext *context = migration->context;
         Domain *domain = migration->domain;
+        g_autoptr(Qemu) qemu = domain->qemu ? qemu_ref(domain->qemu) : NULL;
         g_autofree EngineRamBlock *blocks = NULL;
         g_autoptr(GArray) tables = NULL;
         EngineDestArgs args = { .postcopy = true, .device_state_fd = -1, .commit_fd = -1,
                                 .idle_timeout_usec = context->idle_usec };
         int r;
 
-        if (!domain->qemu)
+        if (!qemu)
                 return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is not running"), domain->name);
         r = postcopy_new_engine(migration, reterr);
         migration->engine_failed = true; /* until it has taken over */
         if (r < 0)
                 return r;
-        blocks = migration_ram_blocks(qemu_ram(domain->qemu), &args.n_blocks);
-        tables = postcopy_open_tables(domain, blocks, args.n_blocks, reterr);
+        blocks = migration_ram_blocks(qemu_ram(qemu), &args.n_blocks);
+        tables = postcopy_open_tables(qemu, blocks, args.n_blocks, reterr);
         if (!tables)
                 return -EIO;
         args.blocks = blocks;
-        args.qemu_pid = qemu_pid(domain->qemu);
-        args.uffd = qemu_uffd(domain->qemu, 1);
+        args.qemu_pid = qemu_pid(qemu);
+        args.uffd = qemu_uffd(qemu, 1);
         r = engine_dest_adopt(migration->engine, &args, running, reterr);
         if (r < 0)
                 return r;

@@ -49,11 +49,15 @@ int postcopy_src_begin(Domain *domain, const void *client, const MigrationParams
 /* ---- Perform ---- */
 
 static int src_reconnect(Migration *migration, const MigrationCookie *cookie, GError **reterr) {
+        g_autoptr(Qemu) qemu = migration->domain->qemu ? qemu_ref(migration->domain->qemu) : NULL;
         g_auto(MigrationAddress) address = { 0 };
-        g_autofree EngineRamBlock *blocks = NULL;
+        g_autofree EngineRamBlock *blocks = NULL; /* what they name is qemu's */
         EngineSourceArgs args = { 0 };
         int r;
 
+        if (!qemu)
+                return error_set(reterr, VIR_ERR_OPERATION_INVALID, _("domain '%s' is not running"),
+                                 migration->domain->name);
         r = migration_src_engine_args(migration, cookie, &address, &blocks, &args, reterr);
         if (r >= 0 && (!migration->engine || migration->engine_gone || migration->engine_failed))
                 r = postcopy_new_engine(migration, reterr);
