@@ -56,10 +56,9 @@ void dest_place_frame_free(PlaceFrame *frame) {
 
 /* ---- the page source of the fault core ---- */
 
-static void source_flush(void *userdata) {
-        Dest *dest = userdata;
+/* Under request_lock. */
+static void flush_locked(Dest *dest) {
         unsigned char bytes[DEST_REQUESTS_MAX * WIRE_RUN_BYTES];
-        pthread_mutex_lock(&dest->request_lock);
         unsigned n = dest->n_requests;
         for (unsigned i = 0; i < n; i++)
                 wire_run_encode(&dest->requests[i], bytes + i * WIRE_RUN_BYTES);
@@ -70,6 +69,12 @@ static void source_flush(void *userdata) {
                 if (urgent)
                         (void) frame_send(urgent, WIRE_REQUEST, n, bytes, (size_t) n * WIRE_RUN_BYTES);
         }
+}
+
+static void source_flush(void *userdata) {
+        Dest *dest = userdata;
+        pthread_mutex_lock(&dest->request_lock);
+        flush_locked(dest);
         pthread_mutex_unlock(&dest->request_lock);
 }
 
@@ -83,10 +88,10 @@ static void source_request(void *userdata, unsigned block, uint64_t page) {
                 .block = (uint16_t) block,
                 .kind = WIRE_KIND_DATA,
         };
-        bool full = dest->n_requests == DEST_REQUESTS_MAX;
+        /* Under the same lock: two threads ask, after a recovery. */
+        if (dest->n_requests == DEST_REQUESTS_MAX)
+                flush_locked(dest);
         pthread_mutex_unlock(&dest->request_lock);
-        if (full)
-                source_flush(dest);
 }
 
 static void source_complete(void *userdata) {

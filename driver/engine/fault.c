@@ -122,6 +122,7 @@ static int answer(Fault *fault, const struct uffd_msg *message) {
                 return answer_present(fault, index, page);
         bool first = fault_wait_add(fault, index, page, message->arg.pagefault.feat.ptid);
         atomic_fetch_add(&fault->requested, 1);
+        atomic_thread_fence(memory_order_seq_cst); /* the other half: fault_place_zero() */
         PageState state = page_states_get(block->states, page);
         if (state == PAGE_NEVER || state == PAGE_VALID) {
                 fault_wait_done(fault, index, page, 1);
@@ -342,6 +343,9 @@ int fault_place_zero(Fault *fault, unsigned block, uint64_t first, uint64_t coun
         int r = page_states_zero(guest->states, guest->ram, first * page_bytes, count * page_bytes, counts);
         if (r < 0)
                 return r;
+        /* The pages were made VALID by plain stores, and who waits is looked up after that: were the two exchanged,
+         * this could miss a thread that has just been noted and still sees STALE, and nobody would wake it. */
+        atomic_thread_fence(memory_order_seq_cst);
         /* A hole gets a page only where somebody wants one. */
         g_autoptr(GArray) wanted = fault_wait_pages(fault, block, first, count);
         for (guint i = 0; i < wanted->len; i++) {

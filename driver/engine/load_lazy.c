@@ -407,8 +407,9 @@ void load_lazy_tick(Load *load) {
 void load_lazy_free(Load *load) {
         for (unsigned i = 0; i < LOAD_WORKERS_MAX; i++)
                 worker_join(&load->workers[i]);
-        /* A guest that runs must not read zeros where its memory is missing: it waits for the next engine. */
-        load->fault = load->going ? fault_detach(load->fault) : fault_free(load->fault);
+        /* A guest must not read zeros where its memory is missing, and whether it runs already only the daemon knows:
+         * it waits for the next engine. A QEMU that is never to run is killed, which ends its waits. */
+        load->fault = atomic_load(&load->complete) ? fault_free(load->fault) : fault_detach(load->fault);
         thread_clear(&load->fault_thread);
         for (unsigned i = 0; i < load->n_blocks; i++)
                 g_free(load->blocks[i].asked);

@@ -92,7 +92,8 @@ int snapshot_file_open(const char *path, bool direct, ImageReader **ret_reader, 
 /* A new file beside path, locked against a second save to the same place; what an interrupted one has left there is
  * emptied. *ret_temporary is its name. Refused if path is something else than a regular file. */
 int snapshot_file_create(const char *path, bool direct, int *ret_fd, char **ret_temporary, GError **reterr);
-/* Gives the finished file its name, replacing what has it, and makes sure that this is on disk. 0 or negative errno. */
+/* Gives the finished file its name, replacing what has it, and has that written to disk. 0 or negative errno: then it
+ * does not have the name. */
 int snapshot_file_publish(const char *temporary, const char *path);
 /* The path of the domain's managed save. Owned by the caller. */
 char *snapshot_managed_path(const SnapshotContext *context, const char *name);

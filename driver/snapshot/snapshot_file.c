@@ -12,6 +12,7 @@
 #include "driver/base/error.h"
 #include "driver/base/i18n.h"
 #include "driver/base/io.h"
+#include "driver/base/log.h"
 
 static int open_error(const char *path, bool direct, int error, GError **reterr) {
         if (direct && error == EINVAL)
@@ -95,7 +96,10 @@ int snapshot_file_publish(const char *temporary, const char *path) {
 
         if (fd < 0 || rename(temporary, path) < 0)
                 return -errno;
-        return fsync(fd) < 0 ? -errno : 0;
+        /* The name stands for the image now: the guest must not run on beside it. */
+        if (fsync(fd) < 0)
+                log_debug("the folder of save image '%s' cannot be synced, ignoring: %s", path, g_strerror(errno));
+        return 0;
 }
 
 char *snapshot_managed_path(const SnapshotContext *context, const char *name) {
