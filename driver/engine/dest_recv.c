@@ -321,6 +321,14 @@ static int take_commit(Dest *dest) {
         return 0;
 }
 
+/* Whether the source may say that it is done: in postcopy not before everything is here. */
+static bool may_leave(Dest *dest) {
+        pthread_mutex_lock(&dest->lock);
+        bool may = dest->state == DEST_DONE || (dest->state == DEST_RUNNING && (!dest->switched || dest->finished));
+        pthread_mutex_unlock(&dest->lock);
+        return may;
+}
+
 /* 1: the source is done, 0: go on; else an error (with *reterr, or the channel's). */
 static int take_frame(Dest *dest, GError **reterr) {
         WireHeader header;
@@ -353,7 +361,7 @@ static int take_frame(Dest *dest, GError **reterr) {
                         return -ECANCELED;
                 return state == DEST_READY ? take_commit(dest) : -EPROTO;
         case WIRE_BYE:
-                return state == DEST_RUNNING || state == DEST_DONE ? 1 : -EPROTO;
+                return may_leave(dest) ? 1 : -EPROTO;
         case WIRE_ERROR:
         case WIRE_ABORT:
                 return frame_take_error(dest->channel, &header, dest_doing(state), reterr);

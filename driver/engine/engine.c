@@ -196,8 +196,9 @@ static void on_paused(Engine *engine, json_object *data) {
 }
 
 static void on_resumed(Engine *engine, json_object *data) {
+        bool running = json_get_bool(data, "running", true);
         if (engine->state == ENGINE_STATE_PAUSED)
-                engine->state = ENGINE_STATE_POSTCOPY;
+                engine->state = running ? ENGINE_STATE_POSTCOPY : ENGINE_STATE_COMMITTED;
         if (engine->callbacks->postcopy_resumed)
                 engine->callbacks->postcopy_resumed(engine, engine->userdata);
 }

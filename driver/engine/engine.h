@@ -88,7 +88,7 @@ typedef enum EngineState {
         ENGINE_STATE_POSTCOPY,   /* the destination runs the guest, memory is still missing there */
         ENGINE_STATE_PAUSED,     /* the same, and the link is broken: waits for recovery */
         ENGINE_STATE_DONE,       /* the destination runs the guest and has everything */
-        ENGINE_STATE_CANCELLED,  /* or refused */
+        ENGINE_STATE_CANCELLED,  /* or refused; source: or abandoned by the destination after COMMIT */
         ENGINE_STATE_FAILED,
         ENGINE_STATE_MAX_,
 } EngineState;
@@ -124,7 +124,8 @@ typedef struct EngineCallbacks {
          * not known whose the guest is (engine_source_commit() has then failed with -ENOTCONN); in that one case
          * engine_source_cancel() stays possible. */
         void (*postcopy_paused)(Engine *engine, const GError *error, void *userdata);
-        /* Both ends: the link is back (engine_source_recover()), memory moves again. */
+        /* Both ends: the link is back (engine_source_recover()), memory moves again. At a source whose engine_state()
+         * is COMMITTED the destination has the guest, and has not let it run yet: `running` or `abandoned` follows. */
         void (*postcopy_resumed)(Engine *engine, void *userdata);
 } EngineCallbacks;
 

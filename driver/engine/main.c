@@ -528,7 +528,7 @@ static bool orphan_is_over(Helper *helper) {
                 return true;
         if (postcopy && state >= ENGINE_STATE_COMMITTING && state <= ENGINE_STATE_PAUSED)
                 return helper->dest && helper->guest_gone; /* the guest needs it */
-        if (postcopy && state == ENGINE_STATE_DONE)
+        if (postcopy && (state == ENGINE_STATE_DONE || (helper->source && state == ENGINE_STATE_CANCELLED)))
                 return !keep || helper->guest_gone; /* somebody may want to hear of it */
         if (helper->dest && (dest_link_lost(helper->dest) || (!keep && !dest_connected(helper->dest))))
                 return true;

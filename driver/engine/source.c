@@ -578,9 +578,10 @@ EngineState source_engine_state(Source *source, bool *ret_postcopy) {
         _Static_assert(G_N_ELEMENTS(names) == SOURCE_STATE_MAX_, "each state of the source has one for the daemon");
         pthread_mutex_lock(&source->lock);
         SourceState state = source->state;
+        bool abandoned = source->abandoned;
         *ret_postcopy = source->postcopy_requested;
         pthread_mutex_unlock(&source->lock);
-        return names[state];
+        return abandoned ? ENGINE_STATE_CANCELLED : names[state];
 }
 
 void source_guest_gone(Source *source) {

@@ -118,6 +118,7 @@ struct Source {
         bool switched;            /* the destination's page table holds STALE pages */
         bool commit_known;        /* the destination has taken the guest */
         bool running_told;        /* the daemon knows that the guest runs there */
+        bool abandoned;           /* DONE, because the guest will never run there */
         bool new_postcopy_bandwidth;
         uint64_t postcopy_bandwidth, recoveries;
         CtlCall *recover_call;

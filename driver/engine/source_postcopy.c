@@ -343,7 +343,7 @@ static int resume(Source *source, GError **reterr) {
         if (running && !told)
                 ctl_event(source->ctl, "running", json_add_uint64(json_object_new_object(), "resume-usec", 0), false);
         /* Before anybody can say that all is done. */
-        ctl_event(source->ctl, "postcopy-resumed", NULL, false);
+        ctl_event(source->ctl, "postcopy-resumed", json_add_bool(json_object_new_object(), "running", running), false);
         r = worker_start(&source->returner, "return-path", source_return_worker, source);
         if (r >= 0)
                 r = worker_start(&source->urgent_worker, "urgent", source_urgent_worker, source);

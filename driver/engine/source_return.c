@@ -54,7 +54,11 @@ static int take_running(Source *source) {
 
 /* After COMMIT the destination has said that the guest will never run there. */
 static int abandoned(Source *source, const char *reason) {
-        if (!source_set_state(source, SOURCE_DONE))
+        pthread_mutex_lock(&source->lock);
+        bool ok = source_set_state_locked(source, SOURCE_DONE);
+        source->abandoned = ok;
+        pthread_mutex_unlock(&source->lock);
+        if (!ok)
                 return -EPROTO;
         (void) frame_send(source->channel, WIRE_BYE, 0, NULL, 0);
         ctl_event(source->ctl, "abandoned", json_add_string(json_object_new_object(), "reason", reason), false);

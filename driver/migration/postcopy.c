@@ -216,8 +216,10 @@ void postcopy_on_resumed(Engine *engine, void *userdata) {
 
         if (migration->engine != engine)
                 return;
+        if (!migration->incoming && engine_state(engine) == ENGINE_STATE_POSTCOPY)
+                migration->running = true;
         if (migration->phase == MIGRATION_PHASE_POSTCOPY_PAUSED ||
-            (!migration->incoming && migration->phase == MIGRATION_PHASE_UNKNOWN))
+            (!migration->incoming && migration->phase == MIGRATION_PHASE_UNKNOWN && migration->running))
                 postcopy_note_active(migration);
         fiber_cond_broadcast(&migration->changed);
 }

@@ -66,9 +66,9 @@ static int src_reconnect(Migration *migration, const MigrationCookie *cookie, GE
         r = engine_source_recover(migration->engine, &args, reterr);
         if (r < 0)
                 return r;
-        /* The destination has the guest after all, if that was not known. */
-        migration->running = true;
-        if (migration->phase == MIGRATION_PHASE_POSTCOPY_PAUSED || migration->phase == MIGRATION_PHASE_UNKNOWN)
+        /* The destination has the guest after all, if that was not known; whether it runs the events have told. */
+        if (migration->phase == MIGRATION_PHASE_POSTCOPY_PAUSED ||
+            (migration->phase == MIGRATION_PHASE_UNKNOWN && migration->running))
                 postcopy_note_active(migration);
         return 0;
 }
@@ -145,6 +145,9 @@ bool postcopy_src_attach(Migration *migration) {
                   engine_state_name(engine_state(migration->engine)));
         switch (engine_state(migration->engine)) {
         case ENGINE_STATE_DONE:
+                migration->running = true;
+                if (!postcopy_is_entered(migration))
+                        migration->phase = MIGRATION_PHASE_UNKNOWN; /* so that it ends */
                 postcopy_src_complete(migration);
                 return true;
         case ENGINE_STATE_POSTCOPY:
@@ -163,7 +166,7 @@ bool postcopy_src_attach(Migration *migration) {
         case ENGINE_STATE_COMMITTED:
                 break;
         default:
-                return false; /* it has not sent COMMIT, or has failed */
+                return false; /* it has not sent COMMIT, has failed, or the guest will never run there */
         }
         domain_set_state(migration->domain, VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_UNKNOWN);
         migration_set_phase(migration, MIGRATION_PHASE_UNKNOWN);
