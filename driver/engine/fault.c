@@ -12,6 +12,9 @@
  * when it is complete. What an engine that died had claimed is INFLIGHT in the table and becomes STALE again; threads
  * whose fault it had read and not answered are woken, and fault again.
  *
+ * A fault that cannot be answered for want of memory is not given up, since nobody else could answer it: a moment later
+ * all who wait are woken, and fault again.
+ *
  * No old content is seen. Before the start (precopy) the guest's process may have mapped pages that have become STALE
  * since; such a mapping would not fault, so the page is taken out of the file, which unmaps it everywhere.
  */
@@ -24,6 +27,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "driver/base/clock.h"
 #include "driver/base/error.h"
 #include "driver/base/i18n.h"
 #include "driver/base/io.h"
@@ -33,11 +37,26 @@
 #define FAULTS_MAX 64 /* read at once */
 #define PIECE_BYTES UINT64_C(2097152)
 #define AROUND_BYTES UINT64_C(65536) /* mapped together with a page that was touched */
+#define RETRY_MSEC 100
+
+/* Memory that is short now may be there a moment later. */
+static bool is_passing(int error) {
+        return error == -ENOMEM || error == -ENOSPC || error == -EFAULT;
+}
 
 static void tell_failure(Fault *fault, int error) {
-        if (error == 0 || atomic_load(&fault->stopping) || atomic_exchange(&fault->failed_told, true))
+        if (error == 0 || atomic_load(&fault->stopping))
                 return;
-        log_debug("page faults cannot be answered any more: %s", g_strerror(-error));
+        if (is_passing(error)) {
+                atomic_store(&fault->retry, true);
+                (void) eventfd_write(fault->stop_fd, 1);
+        }
+        if (atomic_exchange(is_passing(error) ? &fault->passing_told : &fault->failed_told, true))
+                return;
+        if (is_passing(error))
+                log_debug("a page fault of the guest cannot be answered, trying again: %s", g_strerror(-error));
+        else
+                log_debug("page faults cannot be answered any more: %s", g_strerror(-error));
         if (fault->source->failed)
                 fault->source->failed(fault->userdata, error);
 }
@@ -139,12 +158,23 @@ static void handler_worker(void *userdata) {
                 { .fd = fault->uffd, .events = POLLIN },
                 { .fd = fault->stop_fd, .events = POLLIN },
         };
+        uint64_t retry_usec = 0;
+        eventfd_t n_told;
         worker_urgent();
         for (;;) {
-                if (poll(fds, G_N_ELEMENTS(fds), -1) < 0 && errno != EINTR)
+                if (retry_usec == 0 && atomic_exchange(&fault->retry, false))
+                        retry_usec = clock_monotonic_usec() + RETRY_MSEC * USEC_PER_MSEC;
+                if (poll(fds, G_N_ELEMENTS(fds), retry_usec > 0 ? RETRY_MSEC : -1) < 0 &&
+                    errno != EINTR)
                         return tell_failure(fault, -errno);
                 if (fds[1].revents)
+                        (void) eventfd_read(fault->stop_fd, &n_told);
+                if (atomic_load(&fault->stopping))
                         return;
+                if (retry_usec > 0 && clock_monotonic_usec() >= retry_usec) {
+                        retry_usec = 0;
+                        fault_map_wake(fault);
+                }
                 if (fds[0].revents & (POLLERR | POLLHUP))
                         return tell_failure(fault, -ESRCH);
                 struct uffd_msg messages[FAULTS_MAX];
@@ -155,8 +185,9 @@ static void handler_worker(void *userdata) {
                         continue;
                 for (ssize_t i = 0; i < n / (ssize_t) sizeof(messages[0]); i++) {
                         int r = messages[i].event == UFFD_EVENT_PAGEFAULT ? answer(fault, &messages[i]) : 0;
-                        if (r < 0)
-                                return tell_failure(fault, r);
+                        tell_failure(fault, r);
+                        if (r < 0 && !is_passing(r))
+                                return;
                 }
                 if (fault->source->flush)
                         fault->source->flush(fault->userdata);

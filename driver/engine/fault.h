@@ -44,8 +44,8 @@ typedef struct FaultSource {
         /* Nothing is STALE or INFLIGHT any more. Called once, by the thread that placed the last page (or by
          * fault_start()); do not free the core in it. */
         void (*complete)(void *userdata);
-        /* The core cannot go on (the guest is gone: -ESRCH, no memory: -ENOMEM). Called at most once, any thread of the
-         * core. */
+        /* The core cannot go on (the guest is gone: -ESRCH), or memory is short (-ENOMEM, -ENOSPC, -EFAULT): then it
+         * tries again and again. Called at most once for either, any thread that answers or places. */
         void (*failed)(void *userdata, int error);
 } FaultSource;
 

@@ -34,14 +34,15 @@ struct Fault {
         FaultGuestBlock *blocks;
         unsigned n_blocks;
         pid_t pid;
-        int uffd, stop_fd; /* stop_fd: eventfd, readable when the threads must end */
+        int uffd, stop_fd; /* stop_fd: eventfd, readable when the threads must end, or retry is set */
         const FaultSource *source;
         void *userdata;
         Worker handler, mapper;
 
         /* any thread */
         atomic_bool started; /* the page table is final; set under start_lock */
-        atomic_bool complete_told, failed_told;
+        atomic_bool complete_told, failed_told, passing_told;
+        atomic_bool retry; /* a fault could not be answered: who waits must come again */
         atomic_bool stopping;
         atomic_uint_least64_t lacking, inflight; /* pages */
         atomic_uint_least64_t faults, present, zero, requested;

@@ -26,6 +26,7 @@
 #include "driver/base/json.h"
 #include "driver/base/uapi.h"
 #include "driver/engine/stats.h"
+#include "driver/engine/zero.h"
 
 #define STATS_USEC (200 * USEC_PER_MSEC)
 #define DEVICE_CHUNK_BYTES 262144u
@@ -85,6 +86,11 @@ int load_populate(const ImageChunk *chunk, unsigned char *at) {
         return 0;
 }
 
+/* Whether what QEMU has written before is still there when the image is loaded: empty_memory(). */
+static bool keeps_content(const RamBlock *ram) {
+        return page_state_zero_action(PAGE_VALID, ram->policy, false) == ZERO_WRITE;
+}
+
 /* Where the pages of a piece are received: through the mapping that takes large folios, if all of it holds data. */
 static unsigned char *choose_map(const LoadBlock *block, uint64_t offset, const ImageChunk *chunks) {
         if (!block->ram.map_large || block->ram.policy != ENGINE_RAM_SPARSE)
@@ -95,6 +101,27 @@ static unsigned char *choose_map(const LoadBlock *block, uint64_t offset, const 
         if (madvise(block->ram.map_large + offset, RAM_BLOCK_LARGE_BYTES, MADV_POPULATE_WRITE) < 0)
                 return block->ram.map;
         return block->ram.map_large;
+}
+
+/* Memory that is not taken out of its file: QEMU may have written where the image says that all is zero. */
+static int zero_absent(const LoadBlock *block, const ImageChunk *chunk, uint64_t offset) {
+        unsigned char *at = block->ram.map + offset;
+        uint64_t n = image_chunk_length(block->ram.size_bytes, offset / IMAGE_CHUNK_DATA_BYTES) / IMAGE_PAGE_BYTES;
+
+        if (chunk->pages == UINT16_MAX || !keeps_content(&block->ram))
+                return 0;
+        if (block->ram.page_bytes == IMAGE_PAGE_BYTES) {
+                ImageChunk absent = { .pages = (uint16_t) (~chunk->pages & ((1u << n) - 1)) };
+                int r = load_populate(&absent, at);
+                if (r < 0)
+                        return r;
+        }
+        for (uint64_t page = 0; page < n; page++) {
+                unsigned char *bytes = at + page * IMAGE_PAGE_BYTES;
+                if (!(chunk->pages >> page & 1) && !zero_is(bytes, IMAGE_PAGE_BYTES))
+                        memset(bytes, 0, IMAGE_PAGE_BYTES);
+        }
+        return 0;
 }
 
 static void load_piece(Load *load, unsigned index, uint64_t piece, ImageScratch *scratch) {
@@ -116,6 +143,8 @@ static void load_piece(Load *load, unsigned index, uint64_t piece, ImageScratch 
                                 : 0;
                 if (r >= 0)
                         r = image_reader_read(load->reader, &chunks[i], at, scratch);
+                if (r >= 0)
+                        r = zero_absent(block, &chunks[i], (first + i) * IMAGE_CHUNK_DATA_BYTES);
                 if (r < 0)
                         return load_fail(load, index, first + i, r);
                 atomic_fetch_add(&load->read_bytes, image_chunk_pages(&chunks[i]) * (uint64_t) IMAGE_PAGE_BYTES);
@@ -208,11 +237,12 @@ static int load_memory(Load *load, GError **reterr) {
         return -EIO;
 }
 
-/* QEMU may have touched some of its memory when it started; the image says what is in it. */
+/* QEMU may have touched some of its memory when it started; the image says what is in it. Memory that must stay
+ * allocated is zeroed by the workers: zero_absent(). */
 static int empty_memory(Load *load, GError **reterr) {
         for (unsigned i = 0; i < load->n_blocks; i++) {
                 const RamBlock *ram = &load->blocks[i].ram;
-                if (ram->policy == ENGINE_RAM_SPARSE && ram_block_allocated(ram) > 0 &&
+                if (!keeps_content(ram) && ram_block_allocated(ram) > 0 &&
                     fallocate(ram->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t) ram->size_bytes) < 0)
                         return error_set_errno(reterr, errno, _("cannot empty RAM block '%s'"), ram->id);
         }

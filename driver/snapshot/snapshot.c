@@ -2,6 +2,7 @@
 #include "driver/snapshot/snapshot.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include "driver/base/i18n.h"
 #include "driver/base/json.h"
 #include "driver/base/log.h"
+#include "driver/base/spawn.h"
 
 static const char *const phase_names[_SNAPSHOT_PHASE_MAX] = {
         [SNAPSHOT_PHASE_SAVING] = "saving",
@@ -120,7 +122,7 @@ void snapshot_end(Snapshot *snapshot) {
 int snapshot_check(Snapshot *snapshot, GError **reterr) {
         const char *name = snapshot->domain->name;
 
-        if (snapshot->guest_exited)
+        if (snapshot->guest_exited && !snapshot->qemu_killed)
                 return error_set(reterr, VIR_ERR_OPERATION_FAILED,
                                  snapshot->restore ? _("QEMU of domain '%s' ended while it was restored; see its log")
                                                    : _("QEMU of domain '%s' ended while it was saved; see its log"),
@@ -172,8 +174,15 @@ static void on_failed(Engine *engine, const GError *error, bool gone, void *user
 
         if (!snapshot->failure)
                 snapshot->failure = g_error_copy(error);
-        if (snapshot->lazy && snapshot->phase >= SNAPSHOT_PHASE_RESUMING)
-                snapshot_lazy_failed(snapshot, gone);
+        if (!snapshot->lazy)
+                return;
+        if (snapshot->phase >= SNAPSHOT_PHASE_RESUMING)
+                return snapshot_lazy_failed(snapshot, gone);
+        /* QEMU may wait for memory that nobody brings any more, and then answers nothing either. */
+        if (snapshot->domain->qemu && qemu_pidfd(snapshot->domain->qemu) >= 0) {
+                snapshot->qemu_killed = true;
+                (void) spawn_kill(qemu_pidfd(snapshot->domain->qemu), SIGKILL);
+        }
 }
 
 static void on_complete(Engine *engine, const EngineStats *stats, void *userdata) {

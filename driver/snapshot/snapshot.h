@@ -60,7 +60,7 @@ struct Snapshot {
 
         Engine *engine;
         GError *failure;            /* the first */
-        bool abort_requested, guest_exited;
+        bool abort_requested, guest_exited, qemu_killed; /* qemu_killed: by us, since failure says why */
         uint64_t started_usec, ended_usec, stopped_usec; /* monotonic; 0: not yet */
         EngineStats stats;
 };
