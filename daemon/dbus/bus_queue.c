@@ -15,7 +15,9 @@
 
 #include "driver/base/clock.h"
 
+/* How long until it is asked again whether there may be a turn: longer each time, for a bus that stands still. */
 #define NOT_READY_USEC 300
+#define MAX_NOT_READY_USEC (10 * USEC_PER_MSEC)
 #define ACCURACY_USEC 100
 
 struct BusQueue {
@@ -24,6 +26,7 @@ struct BusQueue {
         void *userdata;
         GQueue lanes; /* that have turns and are not held */
         sd_event_source *next;
+        uint64_t not_ready_usec;
         bool settled; /* the fiber of the turn before has run */
 };
 
@@ -34,11 +37,13 @@ static int on_later(sd_event_source *source, uint64_t usec, void *userdata) {
 }
 
 /* A source that cannot be had is one that memory is missing for: the same as anywhere else. */
-static void queue_arm(BusQueue *queue, uint64_t usec) {
+static void queue_arm(BusQueue *queue, bool ready) {
+        uint64_t usec = ready ? 0 : queue->not_ready_usec;
         int r;
 
         if (queue->next || (queue->settled && g_queue_is_empty(&queue->lanes)))
                 return;
+        queue->not_ready_usec = ready ? NOT_READY_USEC : MIN(usec + usec / 4, MAX_NOT_READY_USEC);
         if (usec > 0)
                 r = sd_event_add_time_relative(queue->event, &queue->next, CLOCK_MONOTONIC, usec, ACCURACY_USEC, on_later,
                                                queue);
@@ -73,7 +78,7 @@ static int on_next(sd_event_source *source, void *userdata) {
                 if (ready)
                         take_turn(queue);
         }
-        queue_arm(queue, ready ? 0 : NOT_READY_USEC);
+        queue_arm(queue, ready);
         return 0;
 }
 
@@ -90,7 +95,7 @@ static void lane_update(BusQueue *queue, BusLane *lane) {
                 g_queue_unlink(&queue->lanes, &lane->link);
         }
         lane->waiting = wait;
-        queue_arm(queue, 0);
+        queue_arm(queue, true);
 }
 
 void bus_queue_append(BusQueue *queue, BusLane *lane, BusTurn *turn) {
@@ -119,6 +124,7 @@ BusQueue *bus_queue_new(sd_event *event, BusReadyFunc ready, void *userdata) {
                 .event = sd_event_ref(event),
                 .ready = ready,
                 .userdata = userdata,
+                .not_ready_usec = NOT_READY_USEC,
                 .settled = true,
         };
         return queue;
