@@ -100,9 +100,7 @@ Channel *dest_get_urgent(Dest *dest) {
         return get_ref(dest, &dest->urgent);
 }
 
-void dest_fail(Dest *dest, const GError *error) {
-        if (!dest_set_state(dest, DEST_FAILED))
-                return;
+static void say_why(Dest *dest, const GError *error) {
         json_object *data = json_object_new_object();
         json_add_string(data, "desc", error->message);
         json_add_int64(data, "virt-code", error_code(error));
@@ -113,6 +111,17 @@ void dest_fail(Dest *dest, const GError *error) {
         (void) frame_send_text(channel, WIRE_ERROR, (uint32_t) error_code(error), error->message);
         channel_linger(channel, LAST_WORDS_USEC);
         channel_shutdown(channel);
+}
+
+void dest_fail(Dest *dest, const GError *error) {
+        if (!dest_set_state(dest, DEST_FAILED))
+                return;
+        say_why(dest, error);
+        /* Only now the process may end: the source must not have to guess whether its COMMIT was taken. */
+        pthread_mutex_lock(&dest->lock);
+        dest->said_why = true;
+        pthread_mutex_unlock(&dest->lock);
+        ctl_wake(dest->ctl);
 }
 
 /* ---- requests ---- */
@@ -442,7 +451,10 @@ EngineState dest_engine_state(Dest *dest, bool *ret_postcopy) {
 }
 
 bool dest_failed(Dest *dest) {
-        return dest_get_state(dest) == DEST_FAILED;
+        pthread_mutex_lock(&dest->lock);
+        bool failed = dest->state == DEST_FAILED && dest->said_why;
+        pthread_mutex_unlock(&dest->lock);
+        return failed;
 }
 
 bool dest_connected(Dest *dest) {

@@ -45,6 +45,7 @@ void dest_daemon_back(Dest *dest);
 void dest_tick(Dest *dest);
 void dest_stats(Dest *dest, EngineStats *ret_stats);
 bool dest_finished(Dest *dest);
+/* It has failed, and nothing is left to say to the source. */
 bool dest_failed(Dest *dest);
 /* A source has proven the token. */
 bool dest_connected(Dest *dest);

@@ -88,6 +88,7 @@ struct Dest {
         DestState state;
         Channel *channel; /* the one that proved the token; NULL before */
         bool daemon_gone, link_lost;
+        bool said_why;         /* FAILED, and the source has been told */
         EngineStats stats;
         Channel *urgent;       /* the second one, for pages that somebody waits for; NULL without postcopy */
         bool switched;         /* POSTCOPY has arrived: the fault core owns the page table */

@@ -524,8 +524,10 @@ static void take_daemon(Helper *helper) {
 static bool orphan_is_over(Helper *helper) {
         bool keep = helper->listen_fd >= 0, postcopy = false;
         EngineState state = helper_state(helper, &postcopy);
-        if (state == ENGINE_STATE_IDLE || state == ENGINE_STATE_FAILED)
+        if (state == ENGINE_STATE_IDLE)
                 return true;
+        if (state == ENGINE_STATE_FAILED)
+                return !helper->dest || dest_failed(helper->dest);
         if (postcopy && state >= ENGINE_STATE_COMMITTING && state <= ENGINE_STATE_PAUSED)
                 return helper->dest && helper->guest_gone; /* the guest needs it */
         if (postcopy && (state == ENGINE_STATE_DONE || (helper->source && state == ENGINE_STATE_CANCELLED)))

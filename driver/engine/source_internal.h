@@ -117,6 +117,7 @@ struct Source {
         bool postcopy_requested;  /* by stop_and_copy */
         bool switched;            /* the destination's page table holds STALE pages */
         bool commit_known;        /* the destination has taken the guest */
+        bool refused;             /* the destination has said ERROR: it takes no COMMIT */
         bool running_told;        /* the daemon knows that the guest runs there */
         bool abandoned;           /* DONE, because the guest will never run there */
         bool new_postcopy_bandwidth;

@@ -77,10 +77,15 @@ static int take_error(Source *source, const WireHeader *header, GError **reterr)
         SourceState state = source_get_state(source);
         g_autoptr(GError) error = NULL;
         int r = frame_take_error(source->channel, header, source_doing(state), &error);
-        if (state == SOURCE_COMMITTING && r == -EREMOTEIO) {
-                pthread_mutex_lock(&source->lock);
-                CtlCall *call = g_steal_pointer(&source->commit_call);
-                pthread_mutex_unlock(&source->lock);
+        CtlCall *call = NULL;
+        pthread_mutex_lock(&source->lock);
+        /* The sender may be about to send COMMIT: either it has begun to, or it sees this and does not. */
+        source->refused = source->refused || r == -EREMOTEIO;
+        bool committing = r == -EREMOTEIO && source->state == SOURCE_COMMITTING;
+        if (committing)
+                call = g_steal_pointer(&source->commit_call);
+        pthread_mutex_unlock(&source->lock);
+        if (committing) {
                 if (call)
                         ctl_reply_error(call, error);
                 return abandoned(source, error->message);

@@ -87,7 +87,7 @@ int source_switch_over(Source *source, GError **reterr) {
 int source_finish(Source *source, GError **reterr) {
         for (;;) {
                 pthread_mutex_lock(&source->lock);
-                bool commit = source->state == SOURCE_READY && source->commit_call && !source->cancelled;
+                bool commit = source->state == SOURCE_READY && source->commit_call && !source->cancelled && !source->refused;
                 if (commit)
                         source_set_state_locked(source, SOURCE_COMMITTING);
                 bool over = source->state == SOURCE_DONE || source->state == SOURCE_FAILED || source->cancelled ||
