@@ -141,7 +141,11 @@ class Migrate(case.LiveCase):
         begin = time.monotonic()
         process = self.migrate_start(self.alpha, self.beta, '--bandwidth', '20')
         hosts.wait_for('progress', lambda: (self.progress(self.alpha) or 0) > 0.05, 30)
-        info = self.alpha.virsh('domjobinfo', self.NAME)
+
+        def measured():
+            text = self.alpha.virsh('domjobinfo', self.NAME)
+            return text if re.search(r'Memory bandwidth: +(1\d|2\d)\.', text) else None
+        info = hosts.wait_for('a measured bandwidth', measured, 10)
         self.assertRegex(info, r'Job type: +Unbounded')
         self.assertRegex(info, r'Operation: +Outgoing migration')
         self.assertRegex(info, r'Memory bandwidth: +(1\d|2\d)\.\d+ MiB/s')
